@@ -1,1 +1,14 @@
-//! x
+//! Guichet's reverse proxy: one way through the house,
+//! `listen -> identify -> classify -> admit -> forward -> record`.
+
+pub mod admit;
+pub mod body;
+pub mod clock;
+pub mod config;
+pub mod connection;
+pub mod desk;
+pub mod forward;
+pub mod listen;
+pub mod pages;
+pub mod record;
+pub mod serve;

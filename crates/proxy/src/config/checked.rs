@@ -1,0 +1,436 @@
+//! The configuration after it was checked: only values that make sense together, with defaults filled in.
+//!
+//! Nothing outside `config` reads the raw file. What is here was checked once, so that nobody checks it again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guichet_core::Criticality;
+use ipnet::IpNet;
+
+/// Everything `guichet serve` needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node itself.
+    pub node: Node,
+    /// The operator's own way in.
+    pub admin: Admin,
+    /// Where clients come in; at least one.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Certificate and key files; the first is the default. Empty only if no listener speaks TLS.
+    pub certificates: Vec<CertificateFiles>,
+    /// Limits of connections and requests before any service is known.
+    pub limits: Arc<Limits>,
+    /// The access log.
+    pub log: Log,
+    /// Traces.
+    pub trace: Trace,
+    /// Pools of servers, by position ([`Service::upstream`] points here).
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Services, by position: the position is the core's `ServiceId`.
+    pub services: Vec<Arc<Service>>,
+    /// Partners.
+    pub partners: Vec<Arc<Partner>>,
+}
+
+/// The node itself.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// How long TERM waits for requests under way.
+    pub drain: Duration,
+    /// Connections of the node.
+    pub connections_max: usize,
+    /// Requests in flight of the node.
+    pub requests_in_flight_max: usize,
+    /// The secret behind keyed hashes and session signatures; `None`: random at start.
+    pub seed: Option<Secret>,
+}
+
+/// 32 bytes that are never printed.
+#[derive(Clone)]
+pub struct Secret(pub [u8; 32]);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The admin listener.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where metrics, health and status are served.
+    pub listen: SocketAddr,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Cleartext HTTP/1.1 and HTTP/2 by prior knowledge.
+    Http,
+    /// TLS, with HTTP/2 by ALPN.
+    Https,
+}
+
+/// Whether PROXY headers are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Never.
+    Off,
+    /// Read where present, from trusted networks.
+    Accept,
+    /// Connections from trusted networks must have one; others are refused.
+    Require,
+}
+
+/// Where clients come in.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// Address bound.
+    pub address: SocketAddr,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Answer everything with 308 to this port over https.
+    pub redirect_to_https_port: Option<u16>,
+    /// PROXY v1/v2.
+    pub proxy_protocol: ProxyProtocol,
+    /// Networks whose PROXY header and forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Entries of X-Forwarded-For, from the right, written by trusted proxies; 0: decided by `trusted_proxies`.
+    pub trusted_hops: usize,
+    /// CA file of the partners' client certificates.
+    pub partner_ca: Option<PathBuf>,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+    /// Length of the kernel's accept queue.
+    pub backlog: u32,
+}
+
+/// One certificate chain with its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// Chain, leaf first.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// Limits of connections and requests.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each is documented under the same name in the configuration reference")]
+pub struct Limits {
+    pub connections_per_source: u32,
+    pub connections_per_network: u32,
+    pub handshakes_per_source: u32,
+    pub client_hello: Duration,
+    pub handshake: Duration,
+    pub header: Duration,
+    pub idle: Duration,
+    pub first_request: Duration,
+    pub body_rate_bytes_s_min: u64,
+    pub body_grace: Duration,
+    pub read_rate_bytes_s_min: u64,
+    pub head_bytes_max: usize,
+    pub header_fields_max: usize,
+    pub target_bytes_max: usize,
+    pub requests_per_connection_max: u64,
+    pub h2_streams_max: u32,
+    pub h2_resets_per_10s: u32,
+    pub h2_empty_frames_per_10s: u32,
+    pub h2_continuations_max: u32,
+    pub h2_settings_per_10s: u32,
+    pub h2_pings_per_10s: u32,
+    pub h2_priorities_per_10s: u32,
+    pub h2_window_updates_per_10s: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_per_source: 64,
+            connections_per_network: 1024,
+            handshakes_per_source: 16,
+            client_hello: Duration::from_secs(3),
+            handshake: Duration::from_secs(8),
+            header: Duration::from_secs(8),
+            idle: Duration::from_secs(60),
+            first_request: Duration::from_secs(8),
+            body_rate_bytes_s_min: 500,
+            body_grace: Duration::from_secs(5),
+            read_rate_bytes_s_min: 500,
+            head_bytes_max: 32 * 1024,
+            header_fields_max: 100,
+            target_bytes_max: 8 * 1024,
+            requests_per_connection_max: 10_000,
+            h2_streams_max: 100,
+            h2_resets_per_10s: 50,
+            h2_empty_frames_per_10s: 50,
+            h2_continuations_max: 8,
+            h2_settings_per_10s: 20,
+            h2_pings_per_10s: 50,
+            h2_priorities_per_10s: 200,
+            h2_window_updates_per_10s: 20_000,
+        }
+    }
+}
+
+/// Where access log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to, reopened on HUP.
+    File(PathBuf),
+}
+
+/// Shape of access log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// The combined format, with Guichet's fields behind it.
+    Combined,
+}
+
+/// The access log.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Where to.
+    pub target: LogTarget,
+    /// Shape.
+    pub format: LogFormat,
+    /// Zero the last octet (v4) or the last 80 bits (v6).
+    pub mask_addresses: bool,
+    /// Share of refusals logged, 0 to 1.
+    pub refused_sample: f64,
+    /// Refusals logged a second, at most.
+    pub refused_per_s_max: u32,
+}
+
+/// Traces by OTLP over HTTP.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    /// Base URL of the collector; `None`: off.
+    pub otlp_endpoint: Option<String>,
+    /// Share of requests traced when the caller did not decide, 0 to 1.
+    pub sample: f64,
+}
+
+/// What is spoken to the servers of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// Cleartext HTTP/1.1.
+    Http1,
+    /// Cleartext HTTP/2 by prior knowledge (gRPC).
+    H2c,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 over TLS.
+    H2,
+}
+
+/// How a server is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Balance {
+    /// Power of two choices on requests in flight (by weight).
+    PowerOfTwo,
+    /// Consistent hashing with bounded loads.
+    ConsistentHash(HashOn),
+}
+
+/// What consistent hashing looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashOn {
+    /// The client's address.
+    Source,
+    /// A header.
+    Header(http::HeaderName),
+    /// A cookie.
+    Cookie(String),
+    /// The path.
+    Path,
+}
+
+/// One server of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// `host:port`; resolved again when connections fail.
+    pub address: String,
+    /// Relative weight, at least 1.
+    pub weight: u32,
+}
+
+/// Active health check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Path asked for with GET.
+    pub path: String,
+    /// Between checks.
+    pub interval: Duration,
+    /// Of one check.
+    pub timeout: Duration,
+    /// Good answers in a row until healthy.
+    pub healthy_after: u32,
+    /// Bad ones in a row until unhealthy.
+    pub unhealthy_after: u32,
+    /// Expected status.
+    pub status: u16,
+}
+
+/// Pool of servers.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// At least one.
+    pub servers: Vec<Server>,
+    /// What is spoken.
+    pub protocol: UpstreamProtocol,
+    /// TLS name; `None`: the host part of the address.
+    pub server_name: Option<String>,
+    /// CA file for TLS; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// Choice of server.
+    pub balance: Balance,
+    /// Connect deadline.
+    pub connect: Duration,
+    /// From the request sent to the first byte of the answer.
+    pub first_byte: Duration,
+    /// Between bytes of the answer.
+    pub idle: Duration,
+    /// Idle pooled connections end after this.
+    pub keepalive_idle: Duration,
+    /// Idle pooled connections kept by one worker for one server.
+    pub keepalive_per_worker_max: usize,
+    /// Attempts for one request, 1 = no retry.
+    pub retry_attempts_max: u32,
+    /// Retries as a share of requests.
+    pub retry_budget_ratio: f64,
+    /// Retries a second that are always allowed.
+    pub retry_budget_min_per_s: f64,
+    /// Failures in a row until ejected.
+    pub outlier_consecutive_failures: u32,
+    /// First ejection lasts this; it doubles with each up to 16 times.
+    pub outlier_ejection: Duration,
+    /// At most this share of the servers is ejected.
+    pub outlier_ejected_share_max: f64,
+    /// Active health check.
+    pub health: Option<Health>,
+}
+
+/// Host pattern of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This name, lower case.
+    Exact(String),
+    /// Any name that ends in this suffix, which starts with a dot.
+    Suffix(String),
+}
+
+/// A session cookie that counts when this door saw it issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRule {
+    /// Cookie name of the service.
+    pub cookie: String,
+    /// Path prefixes on whose answers it is issued; empty: anywhere.
+    pub issued_on: Vec<String>,
+    /// How long it counts.
+    pub life: Duration,
+}
+
+/// What a refusal looks like when `Accept` does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientKind {
+    /// A page.
+    Browser,
+    /// A problem document.
+    Api,
+}
+
+/// A service of the estate.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// Host names.
+    pub hosts: Vec<HostPattern>,
+    /// Position in [`Config::upstreams`].
+    pub upstream: usize,
+    /// Importance.
+    pub criticality: Criticality,
+    /// Whether only partners may come in.
+    pub partner_only: bool,
+    /// Bounds of the adaptive limit: start, least, most.
+    pub concurrency_initial: u32,
+    /// Least concurrency.
+    pub concurrency_min: u32,
+    /// Most concurrency.
+    pub concurrency_max: u32,
+    /// Requests that may wait.
+    pub queue_length: usize,
+    /// How long one may wait.
+    pub queue_wait: Duration,
+    /// Floors by [`Criticality::index`], each a share of the limit, together below 1.
+    pub reserve: [f64; Criticality::COUNT],
+    /// Bytes of a request body.
+    pub body_bytes_max: u64,
+    /// How long a source must have behaved to be known.
+    pub known_after: Duration,
+    /// Session rule.
+    pub session: Option<SessionRule>,
+    /// Refusals.
+    pub client_kind: ClientKind,
+    /// Routes; the longest matching path wins.
+    pub routes: Vec<Route>,
+}
+
+/// A part of a service with properties of its own.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Path prefix, by segment.
+    pub path: String,
+    /// Methods; empty: all.
+    pub methods: Vec<http::Method>,
+    /// Importance.
+    pub criticality: Criticality,
+    /// Cost relative to an ordinary request; `None`: learned.
+    pub cost: Option<f64>,
+    /// How long the answer may take before it is worthless.
+    pub deadline: Option<Duration>,
+    /// Bytes of a request body.
+    pub body_bytes_max: u64,
+    /// Whether requests with methods that are not idempotent may be retried.
+    pub idempotent: bool,
+}
+
+/// How a partner proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// SHA-256 of the certificate (DER).
+    CertificateSha256([u8; 32]),
+    /// Common name of a certificate under the listener's partner CA.
+    CommonName(String),
+    /// SHA-256 of the key in the header `x-guichet-key`.
+    KeySha256([u8; 32]),
+}
+
+/// A partner.
+#[derive(Debug, Clone)]
+pub struct Partner {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// Any one is enough.
+    pub credentials: Vec<Credential>,
+    /// Positions of the services where it counts; empty: all.
+    pub services: Vec<usize>,
+}

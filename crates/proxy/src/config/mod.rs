@@ -1,0 +1,5 @@
+//! Configuration: raw (what the file says) -> checked (what makes sense).
+
+mod checked;
+
+pub use checked::*;
