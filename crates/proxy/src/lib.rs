@@ -8,6 +8,7 @@ pub mod config;
 pub mod connection;
 pub mod desk;
 pub mod forward;
+pub mod identify;
 pub mod listen;
 pub mod pages;
 pub mod record;
