@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod body;
+pub mod classify;
 pub mod clock;
 pub mod config;
 pub mod connection;
