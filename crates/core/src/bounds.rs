@@ -18,7 +18,7 @@ pub const PARTNERS_MAX: usize = 1024;
 /// Worker threads.
 pub const WORKERS_MAX: usize = 256;
 
-/// Sources held in the shared source table, over all shards (about 64 bytes each).
+/// Sources held in the shared source table, over all shards (about 128 bytes each: 16 MiB).
 pub const SOURCES_MAX: usize = 1 << 17;
 /// Shards of the source table, each behind a lock of its own that only workers take.
 pub const SOURCE_SHARDS: usize = 64;
@@ -54,3 +54,20 @@ const _: () = assert!(SOURCES_MAX % SOURCE_SHARDS == 0);
 const _: () = assert!(SOURCE_SHARDS.is_power_of_two());
 const _: () = assert!(HEAD_BYTES_MAX > TARGET_BYTES_MAX);
 const _: () = assert!(SERVICES_MAX <= u16::MAX as usize);
+
+// --- The decision core ---
+
+/// Ways of one set of the source table.
+pub const SOURCE_WAYS: usize = 8;
+/// Budgets that one request is checked against: its own and those of the wider prefixes.
+pub const BUDGETS_PER_REQUEST_MAX: usize = 4;
+/// Buckets of a demand histogram, a quarter of an octave each; the last is open.
+pub const DEMAND_BUCKETS: usize = 48;
+/// Buckets of a histogram of upstream times, an eighth of an octave each; the last is open.
+pub const RTT_BUCKETS: usize = 160;
+/// Samples that a limiter looks back on for its correlations.
+pub const LIMITER_HISTORY: usize = 32;
+
+const _: () = assert!((SOURCES_MAX / SOURCE_SHARDS) % SOURCE_WAYS == 0);
+const _: () = assert!(DEMAND_BUCKETS <= u8::MAX as usize);
+const _: () = assert!(QUEUE_PER_SERVICE_MAX <= u32::MAX as usize);

@@ -1,0 +1,293 @@
+//! How many requests an upstream can usefully hold at once: found, not configured.
+//!
+//! Vegas at heart (Brakmo, Peterson 1995): the excess q = L (1 - base / now) estimates what queues inside the upstream,
+//! and L moves by log10 L so that q stays between two small bounds. Guards keep it honest where latency alone misleads:
+//!
+//! - the ratio is taken at the median and at the 90th percentile and the kinder one counts, so that a shift of the mix
+//!   towards costly operations is not read as queueing;
+//! - if a fifth less concurrency brought no shorter times, the times are the upstream's own: the baseline is learned
+//!   anew and L goes back up (a slow upstream makes it neither collapse nor drift);
+//! - if throughput falls while concurrency grows, or is flat while times grow with it, L does not grow;
+//! - L grows only when it is used, and at most to five times what is in flight;
+//! - the baseline ages upwards only while there is room, so that a lasting overload never becomes the normal.
+//!
+//! Nothing is probed by refusing anybody.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use crate::bounds::{CONCURRENCY_LIMIT_MAX, LIMITER_HISTORY};
+use crate::{Level, RttHistogram};
+
+/// Bounds of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimiterConfig {
+    /// Where it begins.
+    pub initial: u32,
+    /// Never below; the sum of the floors is another lower bound.
+    pub min: u32,
+    /// Never above; at most [`CONCURRENCY_LIMIT_MAX`].
+    pub max: u32,
+}
+
+impl Default for LimiterConfig {
+    fn default() -> Self {
+        Self { initial: 32, min: 2, max: 1024 }
+    }
+}
+
+/// What was seen since the last tick.
+#[derive(Clone, Copy, Debug)]
+pub struct LimiterSample<'a> {
+    /// Length of the span.
+    pub span: Duration,
+    /// Requests that the upstream answered as it should.
+    pub completed: u32,
+    /// Requests that failed for the upstream's fault.
+    pub errors: u32,
+    /// Times from sending to the first byte of the answer.
+    pub rtt: &'a RttHistogram,
+    /// Requests in flight.
+    pub inflight: Level,
+    /// The most that waited for a slot.
+    pub queued_max: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    inflight: f32,
+    throughput: f32,
+    rtt_s: f32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    p50_s: f32,
+    p90_s: f32,
+}
+
+/// The limit of one upstream pool.
+#[derive(Clone, Debug)]
+pub struct Limiter {
+    config: LimiterConfig,
+    floor: f32,
+    limit: f32,
+    base: Option<Times>,
+    smooth: Option<Times>,
+    /// Where the present run of decreases was last compared: limit and median then.
+    run: Option<(f32, f32)>,
+    history: VecDeque<Point>,
+    rtt: RttHistogram,
+    span_s: f32,
+    completed: u32,
+    errors: u32,
+    inflight_area: f32,
+    inflight_max: u32,
+    queued_max: u32,
+}
+
+/// Samples with fewer answers than this are joined, up to [`SPAN_MAX_S`].
+const COMPLETED_MIN: u32 = 30;
+const SPAN_MAX_S: f32 = 1.0;
+
+impl Limiter {
+    /// A limit at its initial value. `floors_sum` is the sum of the reserved lanes.
+    #[must_use]
+    pub fn new(config: LimiterConfig, floors_sum: u32) -> Self {
+        let max = config.max.clamp(1, CONCURRENCY_LIMIT_MAX);
+        let config = LimiterConfig { max, min: config.min.clamp(1, max), ..config };
+        let floor = config.min.max(floors_sum).min(max) as f32;
+        Self {
+            config,
+            floor,
+            limit: (config.initial as f32).clamp(floor, max as f32),
+            base: None,
+            smooth: None,
+            run: None,
+            history: VecDeque::with_capacity(LIMITER_HISTORY),
+            rtt: RttHistogram::default(),
+            span_s: 0.0,
+            completed: 0,
+            errors: 0,
+            inflight_area: 0.0,
+            inflight_max: 0,
+            queued_max: 0,
+        }
+    }
+
+    /// The limit now.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit as u32
+    }
+
+    /// The median time of an upstream that has room, as learned, in seconds; `None` before any answer.
+    #[must_use]
+    pub fn base_rtt_s(&self) -> Option<f32> {
+        self.base.map(|b| b.p50_s)
+    }
+
+    /// Takes in one tick's sample and returns the limit.
+    pub fn update(&mut self, sample: &LimiterSample<'_>) -> u32 {
+        let span_s = sample.span.as_secs_f32();
+        self.rtt.merge(sample.rtt);
+        self.span_s += span_s;
+        self.completed += sample.completed;
+        self.errors += sample.errors;
+        self.inflight_area += sample.inflight.mean * span_s;
+        self.inflight_max = self.inflight_max.max(sample.inflight.max);
+        self.queued_max = self.queued_max.max(sample.queued_max);
+        let Some(p50) = self.rtt.quantile(0.5) else { return self.step_without_answers() };
+        // A change needs one time of the upstream to show: do not judge it before.
+        let long_enough = self.span_s >= p50.as_secs_f32().min(2.0);
+        if (self.completed + self.errors >= COMPLETED_MIN || self.span_s >= SPAN_MAX_S) && long_enough {
+            let p90 = self.rtt.quantile(0.9).unwrap_or(p50);
+            self.step(Times { p50_s: p50.as_secs_f32(), p90_s: p90.as_secs_f32() });
+            self.forget();
+        }
+        self.limit()
+    }
+
+    /// Nothing came back. If that lasts while requests are out, nothing is learned and nothing is changed: deadlines
+    /// will turn them into errors.
+    fn step_without_answers(&mut self) -> u32 {
+        if self.span_s >= 2.0 * SPAN_MAX_S {
+            self.forget();
+        }
+        self.limit()
+    }
+
+    fn forget(&mut self) {
+        self.rtt.clear();
+        (self.span_s, self.inflight_area) = (0.0, 0.0);
+        (self.completed, self.errors, self.inflight_max, self.queued_max) = (0, 0, 0, 0);
+    }
+
+    fn step(&mut self, times: Times) {
+        let now = self.smoothed(times);
+        let inflight = self.inflight_area / self.span_s.max(1e-6);
+        let bound = self.queued_max > 0 || self.inflight_max as f32 >= 0.9 * self.limit;
+        let base = self.learn_base(now, inflight);
+        self.remember(Point { inflight, throughput: self.completed as f32 / self.span_s.max(1e-6), rtt_s: now.p50_s });
+        if self.errors * 3 > self.completed + self.errors && bound {
+            self.set(self.limit * 0.9);
+            return;
+        }
+        let ratio = (base.p50_s / now.p50_s).max(base.p90_s / now.p90_s).min(1.0);
+        let excess = (self.limit * (1.0 - ratio)).ceil();
+        let step = self.limit.log10().max(1.0);
+        let low = (3.0 * step).min(self.limit / 4.0);
+        let high = (6.0 * step).min(self.limit / 2.0);
+        if excess > high {
+            self.decrease(step, now);
+        } else if excess >= low || !bound {
+            self.run = None;
+        } else if self.no_gain() {
+            self.decrease(step, now);
+        } else {
+            self.run = None;
+            // Far from any queueing, in proportion; near it, by the logarithm.
+            let up = if ratio > 0.95 { step.max(self.limit * 0.05) } else { step };
+            let used_max = (5.0 * inflight).max(self.limit);
+            self.set((self.limit + up).min(used_max));
+        }
+    }
+
+    /// Smooths noise away, more where fewer answers were seen.
+    fn smoothed(&mut self, times: Times) -> Times {
+        let weight = (self.rtt.count() as f32 / 200.0).clamp(0.25, 1.0);
+        let smooth = self.smooth.map_or(times, |s| Times {
+            p50_s: s.p50_s + (times.p50_s - s.p50_s) * weight,
+            p90_s: s.p90_s + (times.p90_s - s.p90_s) * weight,
+        });
+        self.smooth = Some(smooth);
+        smooth
+    }
+
+    fn learn_base(&mut self, now: Times, inflight: f32) -> Times {
+        let mut base = self.base.unwrap_or(now);
+        // Down at once in part, so that one lucky sample does not set it; up slowly, and only while there is room.
+        let room = inflight < 0.5 * self.limit && self.queued_max == 0;
+        let up = if room { (self.span_s * 0.05).min(0.5) } else { 0.0 };
+        for (base, now) in [(&mut base.p50_s, now.p50_s), (&mut base.p90_s, now.p90_s)] {
+            let weight = if now < *base { 0.5 } else { up };
+            *base += (now - *base) * weight;
+        }
+        self.base = Some(base);
+        base
+    }
+
+    fn decrease(&mut self, step: f32, now: Times) {
+        let (limit, p50_s) = *self.run.get_or_insert((self.limit, now.p50_s));
+        if self.limit <= 0.8 * limit {
+            if now.p50_s > 0.9 * p50_s {
+                // A fifth less at once, and no faster: the time is the upstream's own, not that of a queue in it.
+                self.base = Some(now);
+                self.run = None;
+                self.history.clear();
+                self.set(limit);
+                return;
+            }
+            self.run = Some((self.limit, now.p50_s));
+        }
+        self.set(self.limit - step);
+    }
+
+    fn set(&mut self, limit: f32) {
+        self.limit = limit.clamp(self.floor, self.config.max as f32);
+    }
+
+    fn remember(&mut self, point: Point) {
+        if self.history.len() >= LIMITER_HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(point);
+    }
+
+    /// More concurrency brought less throughput, or the same and only longer times.
+    fn no_gain(&self) -> bool {
+        if self.history.len() < LIMITER_HISTORY / 2 {
+            return false;
+        }
+        let series = |f: fn(&Point) -> f32| self.history.iter().map(f);
+        let inflight = Moments::of(series(|p| p.inflight));
+        let throughput = Moments::of(series(|p| p.throughput));
+        let rtt = Moments::of(series(|p| p.rtt_s));
+        if inflight.variation() < 0.05 {
+            return false;
+        }
+        let with_throughput = self.correlation(|p| p.throughput, &inflight, &throughput);
+        let with_rtt = self.correlation(|p| p.rtt_s, &inflight, &rtt);
+        (with_throughput < -0.3 && with_rtt > 0.3)
+            || (with_throughput < 0.3 && with_rtt > 0.5 && rtt.variation() > 0.05)
+            || (throughput.variation() < 0.02 && with_rtt > 0.7 && rtt.variation() > 0.05)
+    }
+
+    fn correlation(&self, of: fn(&Point) -> f32, inflight: &Moments, other: &Moments) -> f32 {
+        let n = self.history.len() as f32;
+        let spread = inflight.deviation * other.deviation;
+        if spread <= 0.0 {
+            return 0.0;
+        }
+        let sum: f32 = self.history.iter().map(|p| (p.inflight - inflight.mean) * (of(p) - other.mean)).sum();
+        sum / n / spread
+    }
+}
+
+struct Moments {
+    mean: f32,
+    deviation: f32,
+}
+
+impl Moments {
+    fn of(values: impl Iterator<Item = f32> + Clone) -> Self {
+        let n = values.clone().count().max(1) as f32;
+        let mean = values.clone().sum::<f32>() / n;
+        let variance = values.map(|v| (v - mean) * (v - mean)).sum::<f32>() / n;
+        Self { mean, deviation: variance.sqrt() }
+    }
+
+    fn variation(&self) -> f32 {
+        if self.mean > 0.0 { self.deviation / self.mean } else { 0.0 }
+    }
+}

@@ -1,0 +1,170 @@
+//! The posture: what the brain decided, as an immutable snapshot that the hot path reads.
+
+use core::time::Duration;
+
+use crate::bounds::{DEMAND_BUCKETS, H2_STREAMS_MAX};
+use crate::{Criticality, Reason, ServiceId, Standing};
+
+/// How hard a service is pressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pressure {
+    /// Everyone gets in.
+    #[default]
+    Calm,
+    /// Pressed lately: thresholds follow the demand, and usually let everyone in.
+    Elevated,
+    /// Demand is over capacity: thresholds hold.
+    Pressed,
+}
+
+impl Pressure {
+    /// The name used in metric labels and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Elevated => "elevated",
+            Self::Pressed => "pressed",
+        }
+    }
+}
+
+/// Who of one tier of standing gets in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TierRule {
+    /// Sources whose pace bucket is below this get in in full.
+    pub open_below: u8,
+    /// Of the sources in bucket `open_below`, those whose lot is below this get in (of 65,536).
+    pub lots: u32,
+    /// Everyone else gets this share per source, requests a second; 0: none.
+    pub share_per_s: f32,
+    /// Requests of that share that may come at once.
+    pub share_burst: f32,
+}
+
+impl TierRule {
+    /// Everyone gets in.
+    pub const OPEN: Self =
+        Self { open_below: DEMAND_BUCKETS as u8, lots: 0, share_per_s: f32::INFINITY, share_burst: f32::INFINITY };
+    /// Nobody gets in.
+    pub const CLOSED: Self = Self { open_below: 0, lots: 0, share_per_s: 0.0, share_burst: 0.0 };
+
+    /// Whether a source of this pace and lot gets in without using a share.
+    #[must_use]
+    pub const fn opens(&self, pace_bucket: u8, lot: u16) -> bool {
+        pace_bucket < self.open_below || (pace_bucket == self.open_below && (lot as u32) < self.lots)
+    }
+
+    /// Whether every source gets in.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open_below as usize >= DEMAND_BUCKETS
+    }
+
+    /// Whether no source gets in.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.open_below == 0 && self.lots == 0 && self.share_per_s <= 0.0
+    }
+}
+
+/// What holds for one service until the next posture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// Requests that may be in flight to the upstream.
+    pub limit: u32,
+    /// Slots kept for each criticality, which nobody below may occupy.
+    pub floors: [u32; Criticality::COUNT],
+    /// Requests that may wait.
+    pub queue_len: u32,
+    /// How long one may wait.
+    pub queue_wait_max: Duration,
+    /// How hard the service is pressed.
+    pub pressure: Pressure,
+    /// Who gets in, by [`Standing::index`].
+    pub tiers: [TierRule; Standing::COUNT],
+    /// A source above this rate for a second is suspect; infinite while the service is not pressed.
+    pub suspect_rate_per_s: f32,
+    /// The pace that one source in a thousand exceeds when the service is calm, as learned.
+    pub calm_pace_p999: f32,
+    /// Requests a second that the upstream can do, as measured; 0: not known.
+    pub capacity_per_s: f32,
+    /// Which lots are drawn: changes every quarter of a minute.
+    pub lot_epoch: u64,
+    /// Share of a wider prefix, as a multiple of the share of one source.
+    pub wide_share_factor: f32,
+    /// Concurrent streams allowed on one HTTP/2 connection.
+    pub h2_streams_per_connection: u32,
+}
+
+impl Rules {
+    /// Rules that let everyone in up to `limit`.
+    #[must_use]
+    pub fn open(limit: u32) -> Self {
+        Self {
+            limit,
+            floors: [0; Criticality::COUNT],
+            queue_len: 64,
+            queue_wait_max: Duration::from_millis(500),
+            pressure: Pressure::Calm,
+            tiers: [TierRule::OPEN; Standing::COUNT],
+            suspect_rate_per_s: f32::INFINITY,
+            calm_pace_p999: 0.0,
+            capacity_per_s: 0.0,
+            lot_epoch: 0,
+            wide_share_factor: 32.0,
+            h2_streams_per_connection: H2_STREAMS_MAX,
+        }
+    }
+
+    /// The rule for this standing. Partners are never held by thresholds.
+    #[must_use]
+    pub const fn tier(&self, standing: Standing) -> &TierRule {
+        &self.tiers[standing.index()]
+    }
+
+    /// Why a request under the threshold of its tier is refused.
+    #[must_use]
+    pub(crate) fn refusal(&self, standing: Standing) -> Reason {
+        match standing {
+            Standing::Suspect => Reason::Suspect,
+            Standing::Anonymous | Standing::Known | Standing::Proven | Standing::Session | Standing::Partner => {
+                Reason::BelowThreshold
+            }
+        }
+    }
+}
+
+/// The node's own bound on requests in flight, over all services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRules {
+    /// Requests in flight or waiting.
+    pub limit: u32,
+    /// Of these, kept for each criticality: nobody below may occupy them.
+    pub floors: [u32; Criticality::COUNT],
+}
+
+/// What the brain decided ten times a second; read by every request, changed by none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Posture {
+    /// Counts the postures of this brain.
+    pub generation: u64,
+    /// By [`ServiceId::index`].
+    pub services: Vec<Rules>,
+    /// The node's own bound.
+    pub node: NodeRules,
+}
+
+impl Posture {
+    /// The rules of a service; `None` if it is not of this posture.
+    #[must_use]
+    pub fn rules(&self, service: ServiceId) -> Option<&Rules> {
+        self.services.get(service.index())
+    }
+
+    /// How hard the most pressed service is pressed.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.services.iter().map(|r| r.pressure).max().unwrap_or_default()
+    }
+}

@@ -1,0 +1,118 @@
+//! What the workers counted since the last tick of the brain.
+
+use core::time::Duration;
+
+use crate::{DemandHistogram, Level, RttHistogram, ServiceId, SourceView, Standing};
+
+/// Counters of one service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceWindow {
+    /// Requests that came, by [`Standing::index`].
+    pub offered: [u32; Standing::COUNT],
+    /// Requests refused by threshold or share, by [`Standing::index`].
+    pub held_back: [u32; Standing::COUNT],
+    /// Requests that got a slot.
+    pub admitted: u32,
+    /// Requests refused by the lanes at once.
+    pub lanes_refused: u32,
+    /// Requests shed from the queue: displaced or past their deadline.
+    pub lanes_shed: u32,
+    /// Answers as they should be, client errors among them.
+    pub completed: u32,
+    /// Cost of those (requests of mean cost).
+    pub completed_cost: f32,
+    /// Failures of the upstream: no answer, a late one, or a server error.
+    pub errors: u32,
+    /// Demand by tier and pace of the source.
+    pub demand: DemandHistogram,
+    /// Times from sending to the first byte of the answer.
+    pub rtt: RttHistogram,
+    /// Requests in flight to the upstream.
+    pub inflight: Level,
+    /// Requests waiting in the queue.
+    pub queued: Level,
+}
+
+impl ServiceWindow {
+    /// Counts a request that came, before it is decided upon. `standing` as by [`crate::effective_standing`].
+    pub fn note_offered(&mut self, standing: Standing, view: &SourceView, cost: f32) {
+        self.offered[standing.index()] += 1;
+        let scale = view.share_scale.max(1.0);
+        self.demand.add(standing, view.pace_per_s / scale, view.rate_per_s / scale, cost);
+    }
+
+    /// Counts a refusal by threshold or share.
+    pub fn note_held_back(&mut self, standing: Standing) {
+        self.held_back[standing.index()] += 1;
+    }
+
+    /// Counts an answer of the upstream.
+    pub fn note_completed(&mut self, rtt: Duration, cost: f32) {
+        self.completed += 1;
+        self.completed_cost += cost;
+        self.rtt.add(rtt);
+    }
+
+    /// Adds the counters of another worker.
+    pub fn merge(&mut self, other: &Self) {
+        for (a, b) in self.offered.iter_mut().zip(&other.offered) {
+            *a += b;
+        }
+        for (a, b) in self.held_back.iter_mut().zip(&other.held_back) {
+            *a += b;
+        }
+        self.admitted += other.admitted;
+        self.lanes_refused += other.lanes_refused;
+        self.lanes_shed += other.lanes_shed;
+        self.completed += other.completed;
+        self.completed_cost += other.completed_cost;
+        self.errors += other.errors;
+        self.demand.merge(&other.demand);
+        self.rtt.merge(&other.rtt);
+        self.inflight.merge(other.inflight);
+        self.queued.merge(other.queued);
+    }
+
+    /// Sets all to nothing; keeps the memory.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Counters of all services over a span.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Window {
+    /// Length of the span.
+    pub span: Duration,
+    /// By [`ServiceId::index`].
+    pub services: Vec<ServiceWindow>,
+}
+
+impl Window {
+    /// Empty counters for this many services.
+    #[must_use]
+    pub fn new(services: usize) -> Self {
+        Self { span: Duration::ZERO, services: vec![ServiceWindow::default(); services] }
+    }
+
+    /// The counters of a service.
+    pub fn service(&mut self, service: ServiceId) -> Option<&mut ServiceWindow> {
+        self.services.get_mut(service.index())
+    }
+
+    /// Adds the counters of another worker over the same span.
+    pub fn merge(&mut self, other: &Self) {
+        for (a, b) in self.services.iter_mut().zip(&other.services) {
+            a.merge(b);
+        }
+        self.span = self.span.max(other.span);
+    }
+
+    /// Sets all to nothing; keeps the memory.
+    pub fn clear(&mut self) {
+        self.span = Duration::ZERO;
+        for service in &mut self.services {
+            service.clear();
+        }
+    }
+}
