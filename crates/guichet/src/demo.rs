@@ -50,7 +50,10 @@ struct Estate(Child);
 impl Drop for Estate {
     fn drop(&mut self) {
         if matches!(self.0.try_wait(), Ok(None)) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0.id() as i32), nix::sys::signal::Signal::SIGTERM);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(self.0.id() as i32),
+                nix::sys::signal::Signal::SIGTERM,
+            );
             for _ in 0..100 {
                 if !matches!(self.0.try_wait(), Ok(None)) {
                     return;
@@ -78,7 +81,8 @@ pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&dir).with_context(|| format!("make the folder {}", dir.display()))?;
     write_certificates(&dir)?;
     let config_file = dir.join("guichet.toml");
-    std::fs::write(&config_file, config_text(arguments, &dir)).with_context(|| format!("write {}", config_file.display()))?;
+    std::fs::write(&config_file, config_text(arguments, &dir))
+        .with_context(|| format!("write {}", config_file.display()))?;
 
     println!("Starting the estate (nine services on 127.0.0.1:{}..)", arguments.estate_base_port + 1);
     let estate = start_estate(arguments, &dir)?;
@@ -98,7 +102,9 @@ fn check_ports(arguments: &DemoArgs) -> anyhow::Result<()> {
         (arguments.admin, "--admin"),
     ];
     for n in 1..=9 {
-        let Some(port) = arguments.estate_base_port.checked_add(n) else { bail!("--estate-base-port is too high: nine ports must follow it") };
+        let Some(port) = arguments.estate_base_port.checked_add(n) else {
+            bail!("--estate-base-port is too high: nine ports must follow it")
+        };
         wanted.push((SocketAddr::new(loopback, port), "--estate-base-port"));
     }
     for (address, option) in wanted {
@@ -119,7 +125,8 @@ fn write_certificates(dir: &Path) -> anyhow::Result<()> {
     let made = guichet_proxy::listen::tls::self_signed(&names).context("make a certificate")?;
     std::fs::write(&cert, made.chain_pem)?;
     std::fs::write(dir.join("ca.pem"), made.ca_pem)?;
-    guichet_proxy::config::write_secret(&key, made.key_pem.as_bytes()).with_context(|| format!("write {}", key.display()))
+    guichet_proxy::config::write_secret(&key, made.key_pem.as_bytes())
+        .with_context(|| format!("write {}", key.display()))
 }
 
 fn start_estate(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
@@ -208,7 +215,11 @@ fn live_line() -> impl FnMut(&Totals) {
             now.refused - before.refused,
             now.failed - before.failed,
             now.connections,
-            if now.pressed.is_empty() { "calm".to_owned() } else { format!("under pressure: {}", now.pressed.join(", ")) }
+            if now.pressed.is_empty() {
+                "calm".to_owned()
+            } else {
+                format!("under pressure: {}", now.pressed.join(", "))
+            }
         );
         if terminal {
             print!("\r\x1b[K{line}");

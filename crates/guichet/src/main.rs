@@ -72,7 +72,9 @@ fn main() -> ExitCode {
         Command::Estate(cli) => guichet_estate::run(cli),
         Command::Bench(arguments) => guichet_drill::bench::bench(arguments),
         Command::Peers { action } if action == "install" => guichet_drill::fronts::install_peers(),
-        Command::Peers { action } => Err(anyhow::anyhow!("unknown action {action:?}: there is only `guichet peers install`")),
+        Command::Peers { action } => {
+            Err(anyhow::anyhow!("unknown action {action:?}: there is only `guichet peers install`"))
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,10 +20,16 @@ fn serves_the_estate_over_h1_h2_and_redirects_http() {
     let h2 = house.get("portal", "/", &["--http2"]);
     assert_eq!(status_line(&h2), "HTTP/2 200", "{h2}");
     let prior = curl(&[
-        "-s", "-i", "--http2-prior-knowledge", "-H", "Host: portal.localhost", &format!("http://127.0.0.1:{}/x", house.http),
+        "-s",
+        "-i",
+        "--http2-prior-knowledge",
+        "-H",
+        "Host: portal.localhost",
+        &format!("http://127.0.0.1:{}/x", house.http),
     ]);
     assert!(String::from_utf8_lossy(&prior.stdout).starts_with("HTTP/2 308"), "{prior:?}");
-    let plain = curl(&["-s", "-i", "-H", "Host: portal.localhost", &format!("http://127.0.0.1:{}/suivi?id=1", house.http)]);
+    let plain =
+        curl(&["-s", "-i", "-H", "Host: portal.localhost", &format!("http://127.0.0.1:{}/suivi?id=1", house.http)]);
     let plain = String::from_utf8_lossy(&plain.stdout).into_owned();
     assert!(plain.starts_with("HTTP/1.1 308"), "{plain}");
     assert!(plain.contains(&format!("https://portal.localhost:{}/suivi?id=1", house.https)), "{plain}");
@@ -73,7 +79,11 @@ fn a_session_counts_only_with_the_proof_of_this_door() {
     assert!(login.contains("guichet-session="), "{login}");
     let account = house.get("portal", "/compte", &["-b", jar]);
     assert!(status_line(&account).contains(" 200"), "{account}");
-    let _ = house.get("portal", "/compte", &["-b", "portal_session=invented; guichet-session=ffffffff.AAAAAAAAAAAAAAAAAAAAAA"]);
+    let _ = house.get(
+        "portal",
+        "/compte",
+        &["-b", "portal_session=invented; guichet-session=ffffffff.AAAAAAAAAAAAAAAAAAAAAA"],
+    );
     std::thread::sleep(Duration::from_millis(500));
     let log = std::fs::read_to_string(house.dir.path().join("access.log")).unwrap();
     let standing: Vec<_> = log
@@ -93,9 +103,9 @@ fn metrics_health_and_status_tell_what_happens() {
     loop {
         let (status, metrics) = house.admin_get("/metrics");
         assert_eq!(status, 200);
-        let counted = metrics.lines().any(|l| {
-            l.starts_with("guichet_requests_total") && l.contains("service=\"portal\"") && !l.ends_with(" 0")
-        });
+        let counted = metrics
+            .lines()
+            .any(|l| l.starts_with("guichet_requests_total") && l.contains("service=\"portal\"") && !l.ends_with(" 0"));
         if counted {
             assert!(!metrics.contains("127.0.0."), "no addresses in labels");
             break;
@@ -112,7 +122,11 @@ fn metrics_health_and_status_tell_what_happens() {
 fn hangup_reloads_and_a_bad_file_keeps_the_old() {
     let house = House::open("");
     let good = std::fs::read_to_string(&house.config).unwrap();
-    std::fs::write(&house.config, good.replace("hosts = [\"portal.localhost\"]", "hosts = [\"portal.localhost\", \"www.localhost\"]")).unwrap();
+    std::fs::write(
+        &house.config,
+        good.replace("hosts = [\"portal.localhost\"]", "hosts = [\"portal.localhost\", \"www.localhost\"]"),
+    )
+    .unwrap();
     house.guichet.signal(Signal::SIGHUP);
     let answers = |host: &str| {
         let url = format!("https://127.0.0.1:{}/", house.https);

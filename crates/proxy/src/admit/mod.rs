@@ -1,7 +1,333 @@
-//! Admit: now, later, after a proof, or not? The only place where a [`Permit`] is made.
+//! Admit: now, later, or not? The only place where a [`Permit`] is made.
 
+mod cost;
+mod gate;
 mod permit;
+mod sources;
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use guichet_core::{
+    Asking, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Reason, ServiceId, Slot, SourceKey,
+    SourceView, Standing, Window, decide, effective_standing,
+};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use self::cost::Costs;
+use self::gate::{Answer, Gate};
 #[cfg(test)]
-pub(crate) use permit::permit_for_test;
-pub use permit::{Permit, Served};
+pub(crate) use self::permit::permit_for_test;
+pub use self::permit::{Permit, Served};
+pub use self::sources::Sources;
+use crate::classify::Class;
+use crate::clock;
+use crate::config::Service;
+
+/// What all workers of a node share to admit: gates, accounts, and what the brain decided.
+pub struct Shared {
+    /// Published by the brain, read by every request.
+    pub posture: ArcSwap<Posture>,
+    /// Accounts of sources.
+    pub sources: Arc<Sources>,
+    gates: Vec<Arc<Gate>>,
+    names: Vec<String>,
+    node: Arc<Mutex<NodeGate>>,
+}
+
+impl Shared {
+    /// For these services; what a former configuration held for services of the same name goes on.
+    #[must_use]
+    pub fn new(services: &[Arc<Service>], posture: Posture, sources: Arc<Sources>, former: Option<&Self>) -> Self {
+        let held: HashMap<&str, &Arc<Gate>> =
+            former.iter().flat_map(|f| f.names.iter().map(String::as_str).zip(&f.gates)).collect();
+        let gates = services.iter().map(|s| held.get(s.name.as_str()).copied().cloned().unwrap_or_default()).collect();
+        Self {
+            posture: ArcSwap::from_pointee(posture),
+            sources,
+            gates,
+            names: services.iter().map(|s| s.name.clone()).collect(),
+            node: former.map_or_else(Arc::default, |f| f.node.clone()),
+        }
+    }
+
+    /// Requests in flight and waiting at a service.
+    #[must_use]
+    pub fn levels(&self, position: usize) -> (u32, usize) {
+        self.gates.get(position).map_or((0, 0), |gate| gate.levels())
+    }
+}
+
+/// One worker's way to admit, for one configuration.
+pub struct Admission {
+    shared: Arc<Shared>,
+    window: RefCell<Window>,
+    gauges: RefCell<Vec<Gauges>>,
+    costs: Vec<Costs>,
+    since: Cell<Moment>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Gauges {
+    inflight: Gauge,
+    queued: Gauge,
+}
+
+/// Who is asking, as the accounts know them; `record` books the outcome there.
+#[derive(Debug, Clone, Copy)]
+pub struct Account {
+    /// The account: of the session, the partner, or the narrow prefix.
+    pub key: SourceKey,
+    /// Standing after behaviour was looked at.
+    pub standing: Standing,
+}
+
+/// What a request got.
+pub struct Verdict {
+    /// Who asked.
+    pub account: Account,
+    /// How long it waited.
+    pub queued: Duration,
+    /// The permit, or why not.
+    pub permit: Result<Permit, Reason>,
+}
+
+impl Admission {
+    /// A worker's own.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, services: &[Arc<Service>]) -> Self {
+        Self {
+            shared,
+            window: RefCell::new(Window::new(services.len())),
+            gauges: RefCell::new(vec![Gauges::default(); services.len()]),
+            costs: services.iter().map(|s| Costs::new(s.routes.len())).collect(),
+            since: Cell::new(clock::now()),
+        }
+    }
+
+    /// What is shared.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// What this worker counted since the last call, for the brain. Also sheds those who waited too long at the gates.
+    pub fn take_window(&self, now: Moment) -> Window {
+        let posture = self.shared.posture.load();
+        for (gate, rules) in self.shared.gates.iter().zip(&posture.services) {
+            gate.sweep(now, rules);
+        }
+        let mut window = self.window.replace(Window::new(self.shared.gates.len()));
+        window.span = now.since(self.since.replace(now));
+        for (counters, gauges) in window.services.iter_mut().zip(self.gauges.borrow_mut().iter_mut()) {
+            counters.inflight = gauges.inflight.take(now);
+            counters.queued = gauges.queued.take(now);
+        }
+        window
+    }
+
+    /// Decides about one request, and lets it wait if that is the decision.
+    pub async fn admit(self: &Rc<Self>, class: &Class, partner: Option<&str>, client: std::net::IpAddr) -> Verdict {
+        let now = clock::now();
+        let service = ServiceId(class.service_position as u16);
+        let posture = self.shared.posture.load_full();
+        let Some(rules) = posture.rules(service) else {
+            let key = SourceKey::from_hash(0);
+            let account = Account { key, standing: class.standing };
+            return Verdict { account, queued: Duration::ZERO, permit: Err(Reason::Internal) };
+        };
+        let (view, wide) = self.views(class, partner, client, now, service, rules.suspect_rate_per_s);
+        let proved = (class.standing > Standing::Known).then_some(class.standing);
+        let standing = effective_standing(proved, view.standing_hint);
+        let account = Account { key: view.key, standing };
+        let cost = class
+            .route()
+            .and_then(|route| route.cost)
+            .map_or_else(|| self.costs[class.service_position].of(class.route_position), |cost| cost as f32);
+        self.count(service, |counters| counters.note_offered(standing, &view, cost));
+        let deadline = class.route().and_then(|route| route.deadline);
+        let asking = Asking {
+            service,
+            criticality: class.criticality,
+            proved,
+            view: &view,
+            wide: &wide,
+            bid: 0,
+            cost,
+            wait_max: deadline,
+        };
+        let decision = decide(&asking, now, rules);
+        let (ask, charges) = match decision {
+            Decision::Offer(ask, charges) => (ask, charges),
+            Decision::Refuse(reason) => {
+                self.count(service, |counters| counters.note_held_back(standing));
+                return Verdict { account, queued: Duration::ZERO, permit: Err(reason) };
+            }
+        };
+        let entered = self.shared.node.lock().enter(class.criticality, &posture.node);
+        let node = match entered {
+            Ok(slot) => NodeHeld { shared: self.shared.clone(), slot: Some(slot) },
+            Err(reason) => return Verdict { account, queued: Duration::ZERO, permit: Err(reason) },
+        };
+        let gate = &self.shared.gates[service.index()];
+        let permit = match gate.offer(&ask, now, &posture, service) {
+            Answer::Refused(reason) => {
+                self.count(service, |counters| counters.lanes_refused += 1);
+                Err(reason)
+            }
+            Answer::Admitted(slot) => {
+                self.shared.sources.commit(charges, now);
+                Ok(self.permit(service, slot, node, cost, class.route_position))
+            }
+            Answer::Waiting(waiting) => {
+                self.shared.sources.commit(charges, now);
+                let _queued = Queued::enter(self, service);
+                match waiting.resolved().await {
+                    Ok(slot) => Ok(self.permit(service, slot, node, cost, class.route_position)),
+                    Err(reason) => {
+                        self.count(service, |counters| counters.lanes_shed += 1);
+                        Err(reason)
+                    }
+                }
+            }
+        };
+        Verdict { account, queued: clock::now().since(now), permit }
+    }
+
+    /// The account that counts, and those of the wider prefixes.
+    fn views(
+        &self,
+        class: &Class,
+        partner: Option<&str>,
+        client: std::net::IpAddr,
+        now: Moment,
+        service: ServiceId,
+        suspect_rate_per_s: f32,
+    ) -> (SourceView, SmallVec<[SourceView; 2]>) {
+        let sources = &self.shared.sources;
+        if let (Standing::Partner, Some(name)) = (class.standing, partner) {
+            return (sources.observe(sources.partner_key(name), now, service, f32::INFINITY), SmallVec::new());
+        }
+        let prefixes = sources.prefixes(client);
+        if let Some(value) = &class.session {
+            let key = sources.session_key(value);
+            if let Some(&narrow) = prefixes.first() {
+                sources.note_session(narrow, key, now);
+            }
+            return (sources.observe(key, now, service, suspect_rate_per_s), SmallVec::new());
+        }
+        let view = sources.observe(prefixes[0], now, service, suspect_rate_per_s);
+        let wide = prefixes[1..].iter().map(|&key| sources.observe(key, now, service, f32::INFINITY)).collect();
+        (view, wide)
+    }
+
+    fn permit(
+        self: &Rc<Self>,
+        service: ServiceId,
+        slot: Slot,
+        node: NodeHeld,
+        cost: f32,
+        route: Option<usize>,
+    ) -> Permit {
+        let now = clock::now();
+        self.gauges.borrow_mut()[service.index()].inflight.up(now);
+        self.count(service, |counters| counters.admitted += 1);
+        let held = Held { admission: self.clone(), service, slot: Some(slot), _node: node, cost, route };
+        Permit::new(Box::new(held), Rc::new(Cell::default()))
+    }
+
+    fn count(&self, service: ServiceId, with: impl FnOnce(&mut guichet_core::ServiceWindow)) {
+        if let Some(counters) = self.window.borrow_mut().service(service) {
+            with(counters);
+        }
+    }
+
+    /// Books how a request of this account ended.
+    pub fn book(&self, account: Account, reason: Option<Reason>, status: u16) {
+        let outcome = match reason {
+            Some(reason) if admission_refused(reason) => {
+                Outcome::Refused { retry_after_s: reason.retry_after_s().unwrap_or(0) }
+            }
+            Some(_) => return,
+            None if status < 400 => Outcome::Good,
+            None if status < 500 => Outcome::ClientError,
+            None => return,
+        };
+        self.shared.sources.outcome(account.key, clock::now(), outcome);
+    }
+}
+
+/// Whether the reason is a refusal that asks to come again later.
+fn admission_refused(reason: Reason) -> bool {
+    (100..200).contains(&reason.code())
+}
+
+/// A place in the node's own bound; given back on drop.
+struct NodeHeld {
+    shared: Arc<Shared>,
+    slot: Option<NodeSlot>,
+}
+
+impl Drop for NodeHeld {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.shared.node.lock().release(slot);
+        }
+    }
+}
+
+/// What a permit holds.
+struct Held {
+    admission: Rc<Admission>,
+    service: ServiceId,
+    slot: Option<Slot>,
+    _node: NodeHeld,
+    cost: f32,
+    route: Option<usize>,
+}
+
+impl permit::Release for Held {
+    fn release(&mut self, served: Served) {
+        let now = clock::now();
+        let admission = &self.admission;
+        admission.gauges.borrow_mut()[self.service.index()].inflight.down(now);
+        admission.count(self.service, |counters| match (served.failure, served.first_byte_us) {
+            (None, Some(us)) => counters.note_completed(Duration::from_micros(us), self.cost),
+            (Some(_), _) => counters.errors += 1,
+            (None, None) => {}
+        });
+        if let (None, Some(us)) = (served.failure, served.first_byte_us) {
+            admission.costs[self.service.index()].learn(self.route, us);
+        }
+        if let Some(slot) = self.slot.take() {
+            let posture = admission.shared.posture.load();
+            if let Some(rules) = posture.rules(self.service) {
+                admission.shared.gates[self.service.index()].release(slot, now, rules);
+            }
+        }
+    }
+}
+
+/// Counts one that waits, also if it goes away while waiting.
+struct Queued<'a> {
+    admission: &'a Admission,
+    service: ServiceId,
+}
+
+impl<'a> Queued<'a> {
+    fn enter(admission: &'a Admission, service: ServiceId) -> Self {
+        admission.gauges.borrow_mut()[service.index()].queued.up(clock::now());
+        Self { admission, service }
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.admission.gauges.borrow_mut()[self.service.index()].queued.down(clock::now());
+    }
+}

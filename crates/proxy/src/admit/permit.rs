@@ -14,21 +14,20 @@ pub struct Served {
     pub failure: Option<Reason>,
 }
 
-/// Called once when a permit is dropped. Implemented by the gate of a service.
+/// Told once when a permit ends. What it holds (the slots) goes with it.
 pub(crate) trait Release {
-    fn release(&self, slot: u64, served: Served);
+    fn release(&mut self, served: Served);
 }
 
 /// The right to have one request in flight at one service. Released on drop.
 pub struct Permit {
-    slot: u64,
-    gate: Rc<dyn Release>,
-    served: Cell<Served>,
+    held: Box<dyn Release>,
+    served: Rc<Cell<Served>>,
 }
 
 impl Permit {
-    pub(in crate::admit) fn new(gate: Rc<dyn Release>, slot: u64) -> Self {
-        Self { slot, gate, served: Cell::default() }
+    pub(in crate::admit) fn new(held: Box<dyn Release>, served: Rc<Cell<Served>>) -> Self {
+        Self { held, served }
     }
 
     /// The first byte of the answer came after this many microseconds.
@@ -48,19 +47,19 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.release(self.slot, self.served.get());
+        self.held.release(self.served.get());
     }
 }
 
-/// A permit for tests of `forward`, with a flag that tells when it was released.
+/// A permit for tests of `forward`, with a cell that tells what it was released with, once it was.
 #[cfg(test)]
 pub(crate) fn permit_for_test() -> (Permit, Rc<Cell<Option<Served>>>) {
     struct Flag(Rc<Cell<Option<Served>>>);
     impl Release for Flag {
-        fn release(&self, _slot: u64, served: Served) {
-            self.0.set(Some(served));
+        fn release(&mut self, served: Served) {
+            assert!(self.0.replace(Some(served)).is_none(), "released twice");
         }
     }
     let flag = Rc::new(Cell::new(None));
-    (Permit::new(Rc::new(Flag(flag.clone())), 0), flag)
+    (Permit::new(Box::new(Flag(flag.clone())), Rc::default()), flag)
 }
