@@ -71,3 +71,43 @@ pub const LIMITER_HISTORY: usize = 32;
 const _: () = assert!((SOURCES_MAX / SOURCE_SHARDS) % SOURCE_WAYS == 0);
 const _: () = assert!(DEMAND_BUCKETS <= u8::MAX as usize);
 const _: () = assert!(QUEUE_PER_SERVICE_MAX <= u32::MAX as usize);
+// Records, pages for people, admin listener.
+
+/// Access log lines waiting for the writer; when full, lines are dropped and counted.
+pub const LOG_QUEUE_LINES_MAX: usize = 8192;
+/// Bytes of a path in a log line, after escaping.
+pub const LOG_PATH_BYTES_MAX: usize = 1024;
+/// Bytes of any other text of a client in a log line (user agent, fingerprint), after escaping.
+pub const LOG_TEXT_BYTES_MAX: usize = 256;
+/// Bytes written to the access log at once.
+pub const LOG_BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Service names that ever had metrics of their own (reloads may rename); later ones count as `other`.
+pub const METRIC_SERVICES_MAX: usize = 2 * SERVICES_MAX;
+/// Listener names that ever had metrics of their own.
+pub const METRIC_LISTENERS_MAX: usize = 2 * LISTENERS_MAX;
+/// Upstream servers that ever had metrics of their own.
+pub const METRIC_UPSTREAM_SERVERS_MAX: usize = 512;
+/// Spans waiting for export; when full, spans are dropped and counted.
+pub const TRACE_QUEUE_SPANS_MAX: usize = 2048;
+/// Spans in one export request.
+pub const TRACE_BATCH_SPANS_MAX: usize = 256;
+/// Spans recorded a second, whatever callers ask for.
+pub const TRACE_SPANS_PER_S_MAX: u64 = 500;
+/// Bytes of `tracestate` that are passed on.
+pub const TRACESTATE_BYTES_MAX: usize = 512;
+/// Members of `tracestate`, as W3C Trace Context has it.
+pub const TRACESTATE_MEMBERS_MAX: usize = 32;
+/// Bytes of `Accept` or `Accept-Language` that are looked at.
+pub const ACCEPT_BYTES_MAX: usize = 1024;
+/// Members of `Accept` or `Accept-Language` that are looked at.
+pub const ACCEPT_MEMBERS_MAX: usize = 32;
+/// Bytes of a service name on a page.
+pub const PAGE_SERVICE_NAME_BYTES_MAX: usize = 64;
+/// Connections to the admin listener.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Bytes of a request head at the admin listener.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+const _: () = assert!(LOG_BATCH_BYTES_MAX > 4 * (LOG_PATH_BYTES_MAX + LOG_TEXT_BYTES_MAX));
+const _: () = assert!(TRACE_QUEUE_SPANS_MAX >= TRACE_BATCH_SPANS_MAX);
+const _: () = assert!(METRIC_SERVICES_MAX < u16::MAX as usize && METRIC_UPSTREAM_SERVERS_MAX < u16::MAX as usize);

@@ -1,6 +1,7 @@
 //! Guichet's reverse proxy: one way through the house,
 //! `listen -> identify -> classify -> admit -> forward -> record`.
 
+pub mod admin;
 pub mod admit;
 pub mod body;
 pub mod classify;
