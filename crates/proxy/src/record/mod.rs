@@ -12,9 +12,11 @@ mod recorder;
 mod reference;
 mod text;
 pub mod trace;
+mod trail;
 
 pub use entry::Entry;
 pub use ids::{RequestId, RequestIds};
 pub use recorder::Recorder;
 pub use reference::{ParsedReference, Reference, ReferenceError, parse_reference};
 pub use text::Escaped;
+pub use trail::Trail;

@@ -1,0 +1,184 @@
+//! One way through the house: listen -> identify -> classify -> admit -> forward -> record.
+//!
+//! Each stage consumes the type of the stage before. `listen` calls [`serve`] for each request of a connection that
+//! may exist; `record` is the [`Trail`], which writes down every request however it ends.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use guichet_core::Reason;
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+
+use crate::admit::Permit;
+use crate::body::Body;
+use crate::classify::{Class, Classified, classify, covers};
+use crate::connection::Connection;
+use crate::forward::{Arrival, BodyBounds, Forwarder, Job, Outcome, Scheme};
+use crate::identify::{Accepted, PROOF_COOKIE, identify, issued};
+use crate::pages::redirect_to_https;
+use crate::record::Trail;
+use crate::setup::WorkerSetup;
+use crate::worker::Worker;
+
+/// Cookies that only the door reads.
+const COOKIES_HIDDEN: &[&str] = &["guichet-"];
+
+/// The life of a request.
+pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Request<Incoming>) -> Response<Body> {
+    let setup = worker.setup();
+    let (head, body) = request.into_parts();
+    let mut trail = Trail::begin(&worker, &setup, &connection, &head);
+    if let Some(port) = connection.listener.redirect_to_https_port {
+        return redirect(trail, &connection, &head, port);
+    }
+
+    let identified = identify(Accepted { connection, head, body }, &setup.shared.partners);
+    trail.note_client(identified.client, identified.partner.as_ref());
+    if identified.via_trusted_proxy {
+        trail.note_trusted_id(&identified.accepted.head);
+    }
+
+    let shared = &setup.shared;
+    let classified =
+        match classify(identified, &shared.hosts, &shared.config.services, &shared.signer, trail.began_unix_s()) {
+            Ok(classified) => classified,
+            Err(rejected) => {
+                if let Some(class) = &rejected.class {
+                    trail.note_class(class);
+                }
+                worker.note_abuse(rejected.identified.client, rejected.reason);
+                return trail.refuse(rejected.reason);
+            }
+        };
+    trail.note_class(&classified.class);
+
+    let partner = classified.identified.partner.as_ref().map(|partner| partner.name.as_str());
+    let verdict = setup.admission.admit(&classified.class, partner, classified.identified.client).await;
+    trail.note_admission(verdict.account, verdict.queued.as_micros() as u64);
+    let permit = match verdict.permit {
+        Ok(permit) => permit,
+        Err(reason) => return trail.refuse(reason),
+    };
+
+    let class = classified.class.clone();
+    let outcome = forward(&setup, &trail, permit, classified).await;
+    trail.note_facts(outcome.facts);
+    match outcome.result {
+        Ok(mut response) => {
+            prove_session(&setup, &trail, &class, &mut response);
+            trail.follow(response)
+        }
+        Err(failure) => trail.refuse(failure.reason),
+    }
+}
+
+/// Sends a client from http to the same place over https.
+fn redirect(trail: Trail, connection: &Connection, head: &http::request::Parts, port: u16) -> Response<Body> {
+    if let Some(reason) = connection.violation.get() {
+        return trail.refuse(reason);
+    }
+    let host = head.uri.authority().map(http::uri::Authority::as_str).or_else(|| {
+        let field = head.headers.get(http::header::HOST)?;
+        field.to_str().ok()
+    });
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    match host.and_then(|host| redirect_to_https(host, port, target)) {
+        Some(response) => trail.follow(response),
+        None => trail.refuse(Reason::BadHost),
+    }
+}
+
+/// Makes the job out of what was found out, and lets `forward` do it.
+async fn forward(setup: &Rc<WorkerSetup>, trail: &Trail, permit: Permit, classified: Classified) -> Outcome {
+    let Classified { identified, class } = classified;
+    let accepted = identified.accepted;
+    let limits = &setup.shared.config.limits;
+    let id = trail.id().to_string();
+    let job = Job {
+        upstream: class.service.upstream,
+        arrival: Arrival {
+            client: identified.client,
+            peer: accepted.connection.client.ip().to_canonical(),
+            peer_trusted: identified.via_trusted_proxy,
+            scheme: if accepted.connection.tls.is_some() { Scheme::Https } else { Scheme::Http },
+            request_id: HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("")),
+        },
+        connection: Some(accepted.connection),
+        deadline: class.route().and_then(|route| route.deadline).map(|span| crate::clock::now().after(span)),
+        idempotent: class.route().is_some_and(|route| route.idempotent),
+        body: BodyBounds {
+            bytes_max: class.body_bytes_max(),
+            rate_bytes_s_min: limits.body_rate_bytes_s_min,
+            grace: limits.body_grace,
+        },
+        cookies_hidden: COOKIES_HIDDEN,
+    };
+    let mut head = accepted.head;
+    trail.write_trace(&mut head.headers);
+    let request = Request::from_parts(head, accepted.body);
+    let forwarder = setup.forwarder.clone();
+    Lingering::new(async move { exchange(&forwarder, permit, job, request).await }).await
+}
+
+async fn exchange(forwarder: &Forwarder, permit: Permit, job: Job, request: Request<Incoming>) -> Outcome {
+    forwarder.forward(permit, job, request).await
+}
+
+/// Adds the proof to an answer that issues a session.
+fn prove_session(setup: &WorkerSetup, trail: &Trail, class: &Class, response: &mut Response<Body>) {
+    let Some(rule) = &class.service.session else { return };
+    let path = trail.path();
+    if !rule.issued_on.is_empty() && !rule.issued_on.iter().any(|prefix| covers(prefix, path)) {
+        return;
+    }
+    let proof = {
+        let fields = response.headers().get_all(SET_COOKIE).iter().filter_map(|field| field.to_str().ok());
+        let Some(value) = fields.filter_map(|field| issued(field, &rule.cookie)).last() else { return };
+        let ends_s = trail.began_unix_s() + rule.life.as_secs();
+        setup.shared.signer.prove(&class.service.name, value, ends_s)
+    };
+    let secure = if trail.over_tls() { "; Secure" } else { "" };
+    let cookie = proof.map(|proof| {
+        format!("{PROOF_COOKIE}={proof}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}", rule.life.as_secs())
+    });
+    if let Some(Ok(cookie)) = cookie.map(|text| HeaderValue::from_str(&text)) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+}
+
+/// An exchange that goes on to its end when the client goes away.
+///
+/// A service does not notice that nobody waits any more: it works on. So the slot must stay taken, or clients that
+/// cancel (as in a rapid reset) would put far more work on a service than its limit allows. The exchange has deadlines
+/// of its own, so this ends.
+struct Lingering<F: Future + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future + 'static> Lingering<F> {
+    fn new(exchange: F) -> Self {
+        Self(Some(Box::pin(exchange)))
+    }
+}
+
+impl<F: Future + 'static> Future for Lingering<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(exchange) = self.0.as_mut() else { return Poll::Pending };
+        let polled = exchange.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<F: Future + 'static> Drop for Lingering<F> {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            tokio::task::spawn_local(exchange);
+        }
+    }
+}

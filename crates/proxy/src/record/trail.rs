@@ -1,0 +1,303 @@
+//! The trail of one request: what is learned of it on its way, recorded once when it ends, however it ends.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use guichet_core::{Criticality, Moment, Reason, Standing};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, Uri, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::metrics::{ListenerSlot, ServiceSlot};
+use super::trace::TraceContext;
+use super::{Entry, Reference, RequestId};
+use crate::admit::Account;
+use crate::body::{Body, BodyError};
+use crate::classify::Class;
+use crate::clock;
+use crate::config::{ClientKind, Partner};
+use crate::connection::Connection;
+use crate::forward::{Ended, Facts};
+use crate::pages::{RefusalContext, refusal};
+use crate::setup::WorkerSetup;
+use crate::worker::Worker;
+
+/// Follows one request. Dropping it records the request.
+pub struct Trail {
+    worker: Rc<Worker>,
+    setup: Rc<WorkerSetup>,
+    connection: Rc<Connection>,
+    listener_slot: ListenerSlot,
+    id: RequestId,
+    trace: Option<TraceContext>,
+    began: Moment,
+    began_unix_ms: i64,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    user_agent: Option<HeaderValue>,
+    accept: Option<HeaderValue>,
+    accept_language: Option<HeaderValue>,
+    client: IpAddr,
+    partner: Option<Arc<Partner>>,
+    class: Option<Class>,
+    account: Option<Account>,
+    queue_us: u64,
+    facts: Option<Rc<Facts>>,
+    status: u16,
+    bytes_out: u64,
+    reason: Option<Reason>,
+    complete: bool,
+}
+
+impl Trail {
+    /// Begins with the head of a request.
+    #[must_use]
+    pub fn begin(worker: &Rc<Worker>, setup: &Rc<WorkerSetup>, connection: &Rc<Connection>, head: &Parts) -> Self {
+        let header = |name| head.headers.get(name).cloned();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            id: worker.recorder().request_id(None),
+            trace: worker.recorder().trace(&head.headers),
+            began: clock::now(),
+            began_unix_ms: unix.as_millis() as i64,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            user_agent: header(USER_AGENT),
+            accept: header(ACCEPT),
+            accept_language: header(ACCEPT_LANGUAGE),
+            client: connection.client.ip().to_canonical(),
+            listener_slot: worker.listener_slot(&connection.listener.name),
+            worker: worker.clone(),
+            setup: setup.clone(),
+            connection: connection.clone(),
+            partner: None,
+            class: None,
+            account: None,
+            queue_us: 0,
+            facts: None,
+            status: 0,
+            bytes_out: 0,
+            reason: None,
+            complete: false,
+        }
+    }
+
+    /// Who asks.
+    pub fn note_client(&mut self, client: IpAddr, partner: Option<&Arc<Partner>>) {
+        self.client = client;
+        self.partner = partner.cloned();
+    }
+
+    /// A trusted proxy's own request id takes the place of ours.
+    pub fn note_trusted_id(&mut self, head: &Parts) {
+        if let Some(id) = head.headers.get("x-request-id") {
+            self.id = self.worker.recorder().request_id(Some(id.as_bytes()));
+        }
+    }
+
+    /// What for.
+    pub fn note_class(&mut self, class: &Class) {
+        self.class = Some(class.clone());
+    }
+
+    /// Which account it counts for, and how long it waited.
+    pub fn note_admission(&mut self, account: Account, queue_us: u64) {
+        self.account = Some(account);
+        self.queue_us = queue_us;
+    }
+
+    /// What forwarding tells; read at the end.
+    pub fn note_facts(&mut self, facts: Rc<Facts>) {
+        self.facts = Some(facts);
+    }
+
+    /// The request's id.
+    #[must_use]
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// Writes the trace for the upstream.
+    pub fn write_trace(&self, headers: &mut http::HeaderMap) {
+        if let Some(trace) = &self.trace {
+            trace.write(headers);
+        }
+    }
+
+    /// The path that was asked for.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// Whether the client came over TLS.
+    #[must_use]
+    pub fn over_tls(&self) -> bool {
+        self.connection.tls.is_some()
+    }
+
+    /// Unix time at which the request began, seconds.
+    #[must_use]
+    pub fn began_unix_s(&self) -> u64 {
+        (self.began_unix_ms / 1000) as u64
+    }
+
+    /// Answers with the page or problem of a reason.
+    #[must_use]
+    pub fn refuse(mut self, reason: Reason) -> Response<Body> {
+        self.reason = Some(reason);
+        let service = self.class.as_ref().map(|class| class.service.clone());
+        let allow = self.class.as_ref().and_then(|class| class.route()).and_then(|route| {
+            let methods: Vec<_> = route.methods.iter().map(Method::as_str).collect();
+            HeaderValue::from_str(&methods.join(", ")).ok()
+        });
+        let context = RefusalContext {
+            accept: self.accept.as_ref().map(HeaderValue::as_bytes),
+            accept_language: self.accept_language.as_ref().map(HeaderValue::as_bytes),
+            kind: service.as_ref().map_or(ClientKind::Browser, |s| s.client_kind),
+            reference: Reference::new(reason, self.id),
+            service_name: service.as_ref().map_or("", |s| &s.name),
+            head: self.method == Method::HEAD,
+            allow: allow.as_ref(),
+        };
+        let response = refusal(reason, &context);
+        self.follow(response)
+    }
+
+    /// Follows an answer to its end.
+    #[must_use]
+    pub fn follow(mut self, response: Response<Body>) -> Response<Body> {
+        self.status = response.status().as_u16();
+        match response.body() {
+            Body::Empty => {
+                self.complete = true;
+                response
+            }
+            Body::Full(piece) => {
+                self.bytes_out = piece.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                self.complete = true;
+                response
+            }
+            Body::Stream(_) => response.map(|body| Body::stream(Followed { body, trail: self })),
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(facts) = &self.facts {
+            match facts.ended.get() {
+                Ended::Broken(reason) if self.reason.is_none() => self.reason = Some(reason),
+                Ended::Broken(_) | Ended::Not | Ended::Complete | Ended::Dropped => {}
+            }
+        }
+        if !self.complete && self.reason.is_none() {
+            self.reason = Some(Reason::ClientGone);
+        }
+        if let Some(account) = self.account {
+            self.setup.admission.book(account, self.reason, self.status);
+        }
+        let now = clock::now();
+        self.worker.tally(self.reason, self.status);
+        self.worker.recorder().record(&self.entry(now), now);
+    }
+
+    fn entry(&self, now: Moment) -> Entry<'_> {
+        let shared = &self.setup.shared;
+        let class = self.class.as_ref();
+        let facts = self.facts.as_deref();
+        let upstream = class.and_then(|class| {
+            let server = facts?.server.get()?;
+            self.setup.forwarder.address(class.service.upstream, server)
+        });
+        Entry {
+            request_id: self.id,
+            trace: self.trace.as_ref(),
+            began: self.began,
+            began_unix_ms: self.began_unix_ms,
+            client: self.client,
+            listener: &self.connection.listener.name,
+            listener_slot: self.listener_slot,
+            service: class.map_or("", |class| &class.service.name),
+            service_slot: class.map_or(ServiceSlot::NONE, |class| shared.service_slots[class.service_position]),
+            route: class.and_then(Class::route).map_or("", |route| &route.path),
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            protocol: protocol(self.version),
+            tls: self.connection.tls.is_some(),
+            status: self.status,
+            bytes_in: facts.map_or(0, |facts| facts.request_bytes.get()),
+            bytes_out: self.bytes_out,
+            duration_us: now.since(self.began).as_micros() as u64,
+            queue_us: self.queue_us,
+            first_byte_us: facts.and_then(|facts| facts.first_byte.get()).map(|span| span.as_micros() as u64),
+            upstream: upstream.unwrap_or(""),
+            attempts: facts.map_or(0, |facts| facts.attempts.get()),
+            lane: class.map_or(Criticality::Ordinary, |class| class.criticality),
+            standing: self
+                .account
+                .map(|account| account.standing)
+                .or(class.map(|class| class.standing))
+                .unwrap_or(Standing::Anonymous),
+            partner: self.partner.as_ref().map(|partner| partner.name.as_str()),
+            reason: self.reason,
+            ja4: self.connection.tls.as_ref().map(|tls| tls.ja4.as_str()),
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+        }
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// A body that is followed to its end.
+struct Followed {
+    body: Body,
+    trail: Trail,
+}
+
+impl HttpBody for Followed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.trail.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
+                // hyper does not poll again once the announced length has gone out.
+                this.trail.complete = this.body.is_end_stream();
+            }
+            Poll::Ready(Some(Err(error))) => this.trail.reason = Some(error.0),
+            Poll::Ready(None) => this.trail.complete = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,133 @@
+//! Everything that follows from one configuration: made at start and at each reload, then only read.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guichet_core::bounds::CONCURRENCY_LIMIT_MAX;
+use guichet_core::{BrainConfig, Criticality, LimiterConfig, NodeRules, ServiceConfig};
+
+use crate::admit::{Admission, Shared, Sources};
+use crate::classify::HostIndex;
+use crate::clock;
+use crate::config::{Config, Service};
+use crate::forward::{Forwarder, PoolShared, TlsError};
+use crate::identify::{PartnerIndex, SessionSigner};
+use crate::record::metrics::{Registry, ServiceSlot, UpstreamSlot};
+
+/// What all workers share of one configuration.
+pub struct Setup {
+    /// Counts the configurations since start.
+    pub generation: u64,
+    /// The configuration itself.
+    pub config: Config,
+    /// Services by host.
+    pub hosts: HostIndex,
+    /// Partners by what they show.
+    pub partners: PartnerIndex,
+    /// Signs and verifies sessions.
+    pub signer: SessionSigner,
+    /// Gates, accounts, posture.
+    pub admission: Arc<Shared>,
+    /// Pools, by position.
+    pub pools: Vec<Arc<PoolShared>>,
+    /// Places in the metrics, by position of the service.
+    pub service_slots: Vec<ServiceSlot>,
+    /// Places in the metrics, by position of the pool and of its server.
+    pub server_slots: Vec<Vec<UpstreamSlot>>,
+    /// What the brain starts from.
+    pub brain: BrainConfig,
+}
+
+impl Setup {
+    /// Puts a configuration in place. `former` gives the gates of services that stay.
+    ///
+    /// # Errors
+    /// A pool whose TLS material cannot be used.
+    pub fn new(
+        config: Config,
+        seed: &[u8; 32],
+        sources: Arc<Sources>,
+        registry: &Registry,
+        former: Option<&Self>,
+    ) -> Result<Self, TlsError> {
+        let now = clock::now();
+        let brain = brain_config(&config);
+        let posture = guichet_core::Brain::new(&brain).posture(now);
+        let admission = Shared::new(&config.services, posture, sources, former.map(|f| &*f.admission));
+        let pools = config.upstreams.iter().map(|u| PoolShared::new(u.clone(), now)).collect::<Result<Vec<_>, _>>()?;
+        let server_slots = config
+            .upstreams
+            .iter()
+            .map(|u| u.servers.iter().map(|server| registry.upstream(&u.name, &server.address)).collect())
+            .collect();
+        Ok(Self {
+            generation: former.map_or(0, |f| f.generation + 1),
+            hosts: HostIndex::new(&config.services),
+            partners: PartnerIndex::new(&config.partners),
+            signer: SessionSigner::new(seed),
+            admission: Arc::new(admission),
+            pools,
+            service_slots: config.services.iter().map(|s| registry.service(&s.name)).collect(),
+            server_slots,
+            brain,
+            config,
+        })
+    }
+}
+
+/// How long a source must behave to be known: the longest that any service asks, since accounts are shared.
+#[must_use]
+pub fn known_after(config: &Config) -> Duration {
+    config.services.iter().map(|s| s.known_after).max().unwrap_or(Duration::from_secs(600))
+}
+
+fn brain_config(config: &Config) -> BrainConfig {
+    let limit = u32::try_from(config.node.requests_in_flight_max).unwrap_or(u32::MAX);
+    let mut floors = [0; Criticality::COUNT];
+    // A fifth of the node for the critical and a tenth for the important, whatever floods the rest.
+    floors[Criticality::Critical.index()] = limit / 5;
+    floors[Criticality::Important.index()] = limit / 10;
+    BrainConfig {
+        services: config.services.iter().map(|s| service_config(s)).collect(),
+        node: NodeRules { limit, floors },
+    }
+}
+
+fn service_config(service: &Service) -> ServiceConfig {
+    let share = |criticality: Criticality| {
+        let slots = service.reserve[criticality.index()] * f64::from(service.concurrency_initial);
+        slots.ceil() as u32
+    };
+    ServiceConfig {
+        floors: std::array::from_fn(|i| share(Criticality::ALL[i])),
+        limiter: LimiterConfig {
+            initial: service.concurrency_initial,
+            min: service.concurrency_min,
+            max: service.concurrency_max.min(CONCURRENCY_LIMIT_MAX),
+        },
+        queue_len: u32::try_from(service.queue_length).unwrap_or(u32::MAX),
+        queue_wait_max: service.queue_wait,
+        ..ServiceConfig::default()
+    }
+}
+
+/// One worker's own part of a configuration.
+pub struct WorkerSetup {
+    /// What is shared.
+    pub shared: Arc<Setup>,
+    /// Its way to admit.
+    pub admission: Rc<Admission>,
+    /// Its way to the upstreams.
+    pub forwarder: Rc<Forwarder>,
+}
+
+impl WorkerSetup {
+    /// `seed` differs from worker to worker.
+    #[must_use]
+    pub fn new(shared: Arc<Setup>, seed: u64) -> Self {
+        let admission = Rc::new(Admission::new(shared.admission.clone(), &shared.config.services));
+        let forwarder = Rc::new(Forwarder::new(&shared.pools, seed));
+        Self { shared, admission, forwarder }
+    }
+}
