@@ -111,3 +111,38 @@ pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
 const _: () = assert!(LOG_BATCH_BYTES_MAX > 4 * (LOG_PATH_BYTES_MAX + LOG_TEXT_BYTES_MAX));
 const _: () = assert!(TRACE_QUEUE_SPANS_MAX >= TRACE_BATCH_SPANS_MAX);
 const _: () = assert!(METRIC_SERVICES_MAX < u16::MAX as usize && METRIC_UPSTREAM_SERVERS_MAX < u16::MAX as usize);
+// Configuration files.
+
+/// Files of the configuration: the main one and those in `conf.d`.
+pub const CONFIG_FILES_MAX: usize = 256;
+/// Problems that one report lists; further ones are counted.
+pub const CONFIG_PROBLEMS_MAX: usize = 50;
+/// Characters of a line that a report shows.
+pub const CONFIG_EXCERPT_CHARS_MAX: usize = 160;
+/// Characters of a wrong value that a message repeats.
+pub const CONFIG_QUOTE_CHARS_MAX: usize = 80;
+/// Bytes of a name: of a listener, service, upstream or partner.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Host names of one service.
+pub const HOSTS_PER_SERVICE_MAX: usize = 256;
+/// Networks of one listener's trusted proxies.
+pub const TRUSTED_NETWORKS_MAX: usize = 1024;
+/// Credentials of one partner.
+pub const CREDENTIALS_PER_PARTNER_MAX: usize = 32;
+/// Path prefixes on which one service issues its session cookie.
+pub const SESSION_PATHS_MAX: usize = 64;
+/// Requests in flight on one node.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 1 << 17;
+/// Bytes of a certificate, key, CA or seed file.
+pub const PEM_BYTES_MAX: usize = 1024 * 1024;
+/// Any deadline or interval, in milliseconds: an hour.
+pub const DEADLINE_MS_MAX: u64 = 3_600_000;
+/// Any long span, in seconds: 400 days, as long as browsers keep a cookie.
+pub const SPAN_S_MAX: u64 = 400 * 86_400;
+/// Bytes of a request body that configuration may allow: 64 GiB, streamed, never held.
+pub const BODY_BYTES_MAX: u64 = 64 << 30;
+/// Relative cost of a request.
+pub const COST_MAX: f64 = 10_000.0;
+
+const _: () = assert!(PEM_BYTES_MAX <= CONFIG_BYTES_MAX);
+const _: () = assert!(REQUESTS_IN_FLIGHT_MAX >= QUEUE_PER_SERVICE_MAX);

@@ -36,7 +36,7 @@ pub struct Config {
 }
 
 /// The node itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// Worker threads, at least one.
     pub workers: usize,
@@ -51,7 +51,7 @@ pub struct Node {
 }
 
 /// 32 bytes that are never printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub [u8; 32]);
 
 impl std::fmt::Debug for Secret {
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// The admin listener.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Admin {
     /// Where metrics, health and status are served.
     pub listen: SocketAddr,
@@ -88,7 +88,7 @@ pub enum ProxyProtocol {
 }
 
 /// Where clients come in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// Name in logs and metrics.
     pub name: String,
@@ -122,7 +122,7 @@ pub struct CertificateFiles {
 }
 
 /// Limits of connections and requests.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each is documented under the same name in the configuration reference")]
 pub struct Limits {
     pub connections_per_source: u32,
@@ -150,36 +150,6 @@ pub struct Limits {
     pub h2_window_updates_per_10s: u32,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_per_source: 64,
-            connections_per_network: 1024,
-            handshakes_per_source: 16,
-            client_hello: Duration::from_secs(3),
-            handshake: Duration::from_secs(8),
-            header: Duration::from_secs(8),
-            idle: Duration::from_secs(60),
-            first_request: Duration::from_secs(8),
-            body_rate_bytes_s_min: 500,
-            body_grace: Duration::from_secs(5),
-            read_rate_bytes_s_min: 500,
-            head_bytes_max: 32 * 1024,
-            header_fields_max: 100,
-            target_bytes_max: 8 * 1024,
-            requests_per_connection_max: 10_000,
-            h2_streams_max: 100,
-            h2_resets_per_10s: 50,
-            h2_empty_frames_per_10s: 50,
-            h2_continuations_max: 8,
-            h2_settings_per_10s: 20,
-            h2_pings_per_10s: 50,
-            h2_priorities_per_10s: 200,
-            h2_window_updates_per_10s: 20_000,
-        }
-    }
-}
-
 /// Where access log lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogTarget {
@@ -203,7 +173,7 @@ pub enum LogFormat {
 }
 
 /// The access log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Log {
     /// Where to.
     pub target: LogTarget,
@@ -218,7 +188,7 @@ pub struct Log {
 }
 
 /// Traces by OTLP over HTTP.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     /// Base URL of the collector; `None`: off.
     pub otlp_endpoint: Option<String>,
@@ -288,7 +258,7 @@ pub struct Health {
 }
 
 /// Pool of servers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// Name in logs and metrics.
     pub name: String,
@@ -358,7 +328,7 @@ pub enum ClientKind {
 }
 
 /// A service of the estate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     /// Name in logs and metrics.
     pub name: String,
@@ -395,7 +365,7 @@ pub struct Service {
 }
 
 /// A part of a service with properties of its own.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// Path prefix, by segment.
     pub path: String,
@@ -425,7 +395,7 @@ pub enum Credential {
 }
 
 /// A partner.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Partner {
     /// Name in logs and metrics.
     pub name: String,
