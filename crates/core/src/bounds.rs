@@ -146,3 +146,33 @@ pub const COST_MAX: f64 = 10_000.0;
 
 const _: () = assert!(PEM_BYTES_MAX <= CONFIG_BYTES_MAX);
 const _: () = assert!(REQUESTS_IN_FLIGHT_MAX >= QUEUE_PER_SERVICE_MAX);
+// Drills (crate drill): what one run of a scenario may do at most.
+
+/// Seconds one front is drilled, all phases together.
+pub const DRILL_TOTAL_S_MAX: u32 = 600;
+/// Populations of one scenario.
+pub const DRILL_POPULATIONS_MAX: usize = 64;
+/// Variants an adapting attacker goes through.
+pub const DRILL_VARIANTS_MAX: usize = 16;
+/// Source addresses of one population.
+pub const DRILL_SOURCES_MAX: u32 = 20_000;
+/// Requests of real clients in one run.
+pub const DRILL_REAL_REQUESTS_MAX: usize = 500_000;
+/// Persons of one run: each keeps its cookies.
+pub const DRILL_PERSONS_MAX: usize = 100_000;
+/// Attack requests a second, over all attackers.
+pub const DRILL_ATTACK_RPS_MAX: f64 = 20_000.0;
+/// Attack requests of one run.
+pub const DRILL_ATTACK_REQUESTS_MAX: u64 = 5_000_000;
+/// Connections the load generator holds at once; the open-file limit may lower it.
+pub const DRILL_CONNECTIONS_MAX: usize = 60_000;
+/// Bytes of a scenario or capacity file.
+pub const DRILL_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of an answer's head that the load generator reads.
+pub const DRILL_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an answer's body that the load generator reads and discards.
+pub const DRILL_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Cookies one person keeps.
+pub const DRILL_COOKIES_MAX: usize = 16;
+/// Bytes of one cookie's value.
+pub const DRILL_COOKIE_BYTES_MAX: usize = 4096;

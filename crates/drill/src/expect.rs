@@ -1,0 +1,65 @@
+//! Expectations: what a scenario says must hold.
+
+use crate::scenario::{Expect, ExpectPhase, Scenario, Scope};
+use crate::score::{FrontScore, ServiceScore};
+use crate::services::{SERVICES, index_of};
+
+/// Every expectation that a front's scores break, in words.
+#[must_use]
+pub(crate) fn broken(scenario: &Scenario, score: &FrontScore) -> Vec<String> {
+    let mut list = Vec::new();
+    for expect in scenario.expects.iter().filter(|e| e.front == score.front) {
+        if let Some(most) = expect.time_to_protect_ms_max
+            && score.time_to_protect_ms.is_none_or(|ms| ms > most)
+        {
+            let got = score.time_to_protect_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
+            list.push(format!("{}: time to protect: {got}, expected at most {most} ms", score.front));
+        }
+        for row in rows(score, expect).filter(|row| in_scope(&expect.scope, row)) {
+            list.extend(faults(expect, row).into_iter().map(|fault| {
+                format!("{}: {} ({}, {}): {fault}", score.front, row.service, row.criticality, row.phase)
+            }));
+        }
+    }
+    list
+}
+
+fn rows<'a>(score: &'a FrontScore, expect: &Expect) -> Box<dyn Iterator<Item = &'a ServiceScore> + 'a> {
+    let named = |phase: &'static str| score.services.iter().filter(move |row| row.phase == phase);
+    match expect.phase {
+        ExpectPhase::Before => Box::new(named("before")),
+        ExpectPhase::Attack => Box::new(named("attack")),
+        ExpectPhase::After => Box::new(named("after")),
+        ExpectPhase::Steady => Box::new(score.steady.iter()),
+    }
+}
+
+fn in_scope(scope: &Scope, row: &ServiceScore) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Service(index) => index_of(row.service) == Some(*index),
+        Scope::Criticality(level) => index_of(row.service).is_some_and(|i| SERVICES[i].criticality == *level),
+    }
+}
+
+fn faults(expect: &Expect, row: &ServiceScore) -> Vec<String> {
+    let mut list = Vec::new();
+    if let (Some(least), Some(got)) = (expect.relative_min, row.relative)
+        && got < least
+    {
+        list.push(format!("relative goodput {got}, expected at least {least}"));
+    }
+    if let Some(most) = expect.p99_ms_max {
+        match row.p99_ms {
+            Some(got) if got > most => list.push(format!("p99 {got} ms, expected at most {most} ms")),
+            None if row.offered > 0 => list.push(format!("no right answer at all, expected p99 of at most {most} ms")),
+            Some(_) | None => {}
+        }
+    }
+    if let Some(most) = expect.refused_real_max
+        && row.refused_real > most
+    {
+        list.push(format!("{} real requests met a refusal, expected at most {most}", row.refused_real));
+    }
+    list
+}

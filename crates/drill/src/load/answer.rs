@@ -1,0 +1,79 @@
+//! What a client learns from an answer.
+
+use crate::ops::Op;
+use guichet_core::bounds::DRILL_COOKIE_BYTES_MAX;
+use std::time::Duration;
+
+/// An answer, read to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Status.
+    pub(crate) status: u16,
+    /// Value of `x-estate-op`; empty where a front answered by itself.
+    pub(crate) op: String,
+    /// Cookies that were set: name and value (empty value: removed).
+    pub(crate) cookies: Vec<(String, String)>,
+    /// `Retry-After` in seconds.
+    pub(crate) retry_after: Option<Duration>,
+    /// Whether the connection ends after it.
+    pub(crate) close: bool,
+}
+
+impl Answer {
+    /// Whether this is the service's own right answer to the operation.
+    pub(crate) fn is_right(&self, op: &Op) -> bool {
+        self.op == op.name && op.statuses.contains(&self.status)
+    }
+
+    /// Takes note of a header.
+    pub(crate) fn header(&mut self, name: &str, value: &[u8]) {
+        let text = || String::from_utf8_lossy(value).trim().to_owned();
+        if name.eq_ignore_ascii_case("x-estate-op") {
+            self.op = text();
+        } else if name.eq_ignore_ascii_case("set-cookie") {
+            self.cookies.extend(cookie(&text()));
+        } else if name.eq_ignore_ascii_case("retry-after") {
+            self.retry_after = text().parse().ok().map(Duration::from_secs);
+        } else if name.eq_ignore_ascii_case("connection") {
+            self.close |= text().split(',').any(|token| token.trim().eq_ignore_ascii_case("close"));
+        }
+    }
+}
+
+fn cookie(text: &str) -> Option<(String, String)> {
+    let mut parts = text.split(';');
+    let (name, value) = parts.next()?.split_once('=')?;
+    let gone = parts.any(|p| p.trim().eq_ignore_ascii_case("max-age=0"));
+    let value = if gone { "" } else { value.trim() };
+    (!name.trim().is_empty() && value.len() <= DRILL_COOKIE_BYTES_MAX)
+        .then(|| (name.trim().to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_read() {
+        for (text, expected) in [
+            ("bank_session=abc; HttpOnly; Path=/", Some(("bank_session", "abc"))),
+            ("a=b=c", Some(("a", "b=c"))),
+            ("a=b; Max-Age=0", Some(("a", ""))),
+            ("nonsense", None),
+            ("=b", None),
+        ] {
+            let got = cookie(text);
+            assert_eq!(got.as_ref().map(|(n, v)| (n.as_str(), v.as_str())), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fallback_page_is_not_a_right_answer() {
+        let op = crate::ops::find("portal", "home").unwrap();
+        let answer = |status, name: &str| Answer { status, op: name.to_owned(), ..Answer::default() };
+        assert!(answer(200, "home").is_right(op));
+        assert!(!answer(200, "").is_right(op));
+        assert!(!answer(200, "search").is_right(op));
+        assert!(!answer(503, "home").is_right(op));
+    }
+}

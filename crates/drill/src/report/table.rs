@@ -1,0 +1,102 @@
+//! The table on the terminal: fronts as columns, services as rows.
+
+use crate::score::{FrontScore, Scoreboard, ServiceScore};
+use std::fmt::Write as _;
+
+/// The whole table, with what failed beneath.
+#[must_use]
+pub fn render(board: &Scoreboard) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "\n{} (seed {}): {}\n", board.scenario, board.seed, board.description);
+    let _ = writeln!(out, "Real clients' goodput during the attack, relative to the oracle's:");
+    let mut head = vec!["service".to_owned(), "matters".to_owned()];
+    head.extend(board.fronts.iter().map(|f| f.front.clone()));
+    let mut services = Vec::new();
+    for row in board.fronts.iter().flat_map(|f| attack_rows(f)) {
+        if !services.contains(&(row.service, row.criticality)) {
+            services.push((row.service, row.criticality));
+        }
+    }
+    let mut body = Vec::new();
+    for (service, criticality) in services {
+        let mut line = vec![service.to_owned(), criticality.to_owned()];
+        for front in &board.fronts {
+            let row = attack_rows(front).find(|r| r.service == service);
+            line.push(row.map_or_else(|| "-".to_owned(), |r| percent(r.relative)));
+        }
+        body.push(line);
+    }
+    let mut foot = Vec::new();
+    let mut add = |label: &str, cell: &dyn Fn(&FrontScore) -> String| {
+        let mut line = vec![label.to_owned(), String::new()];
+        line.extend(board.fronts.iter().map(cell));
+        foot.push(line);
+    };
+    add("all, steady", &|f| percent(overall(f.steady.iter())));
+    add("time to protect", &|f| f.time_to_protect_ms.map_or("never".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0)));
+    add("false refusals", &|f| attack_rows(f).map(|r| r.refused_real).sum::<u64>().to_string());
+    add("worst p99", &|f| worst_p99(f).map_or("-".to_owned(), |ms| format!("{ms:.0} ms")));
+    add("attack sent", &|f| f.attack.sent.to_string());
+    add("attack served", &|f| f.attack.answered_2xx.to_string());
+    out.push_str(&boxed(&head, &[body, foot]));
+    for front in &board.fronts {
+        for note in &front.notes {
+            let _ = writeln!(out, "note: {note}");
+        }
+    }
+    if !board.failed.is_empty() {
+        let _ = writeln!(out, "\n{} of the scenario's expectations failed:", board.failed.len());
+        for line in &board.failed {
+            let _ = writeln!(out, "  ✗ {line}");
+        }
+    }
+    out
+}
+
+/// Rows of the attack phase.
+pub(super) fn attack_rows(front: &FrontScore) -> impl Iterator<Item = &ServiceScore> {
+    front.services.iter().filter(|r| r.phase == "attack")
+}
+
+/// Goodput of several rows over the oracle's.
+pub(super) fn overall<'a>(rows: impl Iterator<Item = &'a ServiceScore>) -> Option<f64> {
+    let (ok, oracle) = rows.fold((0.0, 0.0), |(ok, oracle), row| (ok + row.goodput, oracle + row.oracle));
+    (oracle > 0.0).then(|| ok / oracle)
+}
+
+/// The worst 99th percentile of the attack phase.
+pub(super) fn worst_p99(front: &FrontScore) -> Option<f64> {
+    attack_rows(front).filter_map(|r| r.p99_ms).max_by(f64::total_cmp)
+}
+
+/// A share as people read it; never rounded up to 100.
+pub(super) fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |s| format!("{:.1} %", (s * 1000.0).floor() / 10.0))
+}
+
+fn boxed(head: &[String], blocks: &[Vec<Vec<String>>]) -> String {
+    let rows = || std::iter::once(head).chain(blocks.iter().flatten().map(Vec::as_slice));
+    let widths: Vec<usize> =
+        (0..head.len()).map(|c| rows().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
+    let rule = |left: &str, mid: &str, right: &str| {
+        let bars: Vec<String> = widths.iter().map(|w| "─".repeat(w + 2)).collect();
+        format!("{left}{}{right}\n", bars.join(mid))
+    };
+    let line = |row: &[String]| {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(c, (cell, w))| if c < 2 { format!(" {cell:<w$} ") } else { format!(" {cell:>w$} ") })
+            .collect();
+        format!("│{}│\n", cells.join("│"))
+    };
+    let mut out = rule("┌", "┬", "┐") + &line(head);
+    for block in blocks.iter().filter(|b| !b.is_empty()) {
+        out += &rule("├", "┼", "┤");
+        for row in block {
+            out += &line(row);
+        }
+    }
+    out + &rule("└", "┴", "┘")
+}

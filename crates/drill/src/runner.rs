@@ -1,0 +1,196 @@
+//! One front after another: the estate and the front are started, the load runs, everything is ended, whatever happens.
+
+use crate::capacity::Capacity;
+use crate::certs;
+use crate::front::{Front, FrontContext, Ports, ServiceTarget, TlsFiles, stop_children};
+use crate::load::{self, Job, Live, Targets};
+use crate::oracle::{self, Arrival};
+use crate::plan::{Plan, service_of};
+use crate::progress;
+use crate::scenario::Scenario;
+use crate::score::{self, FrontScore};
+use crate::services::{SERVICES, host_of};
+use anyhow::{Context, bail};
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a drill runs with.
+pub struct Settings {
+    /// The guichet binary, which holds the estate.
+    pub guichet_exe: PathBuf,
+    /// Ports of the estate are this plus 1 to 9, of the front this plus 21 to 23.
+    pub base_port: u16,
+    /// Where logs and certificates go.
+    pub dir: PathBuf,
+    /// Set when the drill is to end early.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How long the estate may take until every service listens.
+const ESTATE_WAIT: Duration = Duration::from_secs(90);
+/// Between the end of one front's run and the beginning of the next: sockets close, logs are written.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Drills every front in turn.
+///
+/// # Errors
+/// When something can't be started, or when it was ended early.
+pub fn drill(
+    scenario: &Arc<Scenario>,
+    seed: u64,
+    fronts: &[&dyn Front],
+    settings: &Settings,
+) -> anyhow::Result<Vec<FrontScore>> {
+    let capacity = Capacity::read(&scenario.capacity)?;
+    let plan = Arc::new(Plan::draw(scenario, seed)?);
+    load::make_room(scenario)?;
+    let served = oracle_of(scenario, &plan, &capacity);
+    let tls = certs::make(&settings.dir)?;
+    let mut scores = Vec::new();
+    for front in fronts {
+        let dir = settings.dir.join(front.name());
+        std::fs::create_dir_all(&dir).with_context(|| format!("{}: can't make the directory", dir.display()))?;
+        let place = Place { scenario, settings, capacity: &capacity, tls: &tls, dir: &dir };
+        let harvest = place.run(*front, &plan)?;
+        if settings.stop.load(Ordering::Relaxed) {
+            bail!("ended early; everything that was started is stopped");
+        }
+        let mut score = score::front(front.name(), scenario, &plan, &served, &harvest.0);
+        score.notes = harvest.1;
+        scores.push(score);
+        std::thread::sleep(PAUSE);
+    }
+    Ok(scores)
+}
+
+/// What the oracle serves of a plan.
+#[must_use]
+pub fn oracle_of(scenario: &Scenario, plan: &Plan, capacity: &Capacity) -> Vec<bool> {
+    let arrivals: Vec<Arrival<'_>> = plan
+        .requests
+        .iter()
+        .map(|planned| Arrival {
+            at_us: planned.at_us,
+            service: SERVICES[service_of(scenario, plan, planned)].name,
+            op: planned.op.name,
+            deadline_us: scenario.real[plan.persons[planned.person as usize].population].deadline_ms * 1000,
+        })
+        .collect();
+    oracle::served(capacity, &arrivals)
+}
+
+struct Place<'a> {
+    scenario: &'a Arc<Scenario>,
+    settings: &'a Settings,
+    capacity: &'a Capacity,
+    tls: &'a TlsFiles,
+    dir: &'a Path,
+}
+
+impl Place<'_> {
+    fn run(&self, front: &dyn Front, plan: &Arc<Plan>) -> anyhow::Result<(load::Harvest, Vec<String>)> {
+        let base = self.settings.base_port;
+        let ports = Ports { http: base + 21, https: base + 22, admin: base + 23 };
+        ports_are_free((1..=9).map(|n| base + n).chain([ports.http, ports.https, ports.admin]))?;
+        let _estate = self.start_estate()?;
+        let services = self.services();
+        let context = FrontContext {
+            dir: self.dir,
+            tls: self.tls,
+            services: &services,
+            ports,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            guichet_exe: &self.settings.guichet_exe,
+        };
+        let running = front.start(&context).with_context(|| format!("{} did not start", front.name()))?;
+        let targets = Targets::new(&running)?;
+        let mut notes = Vec::new();
+        if running.https.is_none() {
+            notes.push(format!("{} has no TLS: its clients and attackers speak plain HTTP/1.1", front.name()));
+        }
+        let live = Arc::new(Live::sharing(Arc::clone(&self.settings.stop)));
+        let job = Job {
+            scenario: Arc::clone(self.scenario),
+            plan: Arc::clone(plan),
+            targets,
+            tls: Some(self.tls.clone()),
+            live: Arc::clone(&live),
+        };
+        let harvest = progress::while_watched(front.name(), self.scenario.phases, &live, || load::run(&job))?;
+        running.stop();
+        Ok((harvest, notes))
+    }
+
+    fn start_estate(&self) -> anyhow::Result<Children> {
+        let base = self.settings.base_port;
+        let data = self.dir.join("estate");
+        std::fs::create_dir_all(&data)?;
+        let log = File::create(self.dir.join("estate.log"))?;
+        let mut command = Command::new(&self.settings.guichet_exe);
+        command.args(["estate", "all", "--base-port"]).arg(base.to_string());
+        command.arg("--data").arg(&data).arg("--capacity").arg(&self.scenario.capacity);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // A group of its own: Ctrl-C in a terminal reaches the drill alone, which then ends its children in order.
+        let child = command
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{}: can't start the estate", self.settings.guichet_exe.display()))?;
+        let mut estate = Children(vec![child]);
+        let until = Instant::now() + ESTATE_WAIT;
+        for service in &SERVICES {
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, base + service.port_offset));
+            while TcpStream::connect_timeout(&addr, Duration::from_millis(200)).is_err() {
+                let ended = estate.0[0].try_wait()?;
+                if ended.is_some() || Instant::now() > until || self.settings.stop.load(Ordering::Relaxed) {
+                    let text = std::fs::read_to_string(self.dir.join("estate.log")).unwrap_or_default();
+                    let tail = text.lines().rev().take(5).collect::<Vec<_>>().join(" / ");
+                    bail!("the estate's {} does not listen on {addr}; its log ends with: {tail}", service.name);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        Ok(estate)
+    }
+
+    fn services(&self) -> Vec<ServiceTarget> {
+        SERVICES
+            .iter()
+            .map(|service| {
+                let capacity = self.capacity.service.get(service.name);
+                ServiceTarget {
+                    name: service.name.to_owned(),
+                    host: host_of(service.name),
+                    upstream: SocketAddr::from((Ipv4Addr::LOCALHOST, self.settings.base_port + service.port_offset)),
+                    criticality: service.criticality,
+                    partner_only: service.partner_only,
+                    session_cookie: service.has_sessions.then(|| format!("{}_session", service.name)),
+                    workers: capacity.map_or(1, |c| c.workers),
+                    capacity_rps: capacity.map_or(f64::INFINITY, crate::capacity::ServiceCapacity::rps),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Processes that end with this value.
+struct Children(Vec<Child>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        stop_children(&mut self.0);
+    }
+}
+
+fn ports_are_free(ports: impl Iterator<Item = u16>) -> anyhow::Result<()> {
+    for port in ports {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .with_context(|| format!("port {port} on 127.0.0.1 is taken: end what uses it, or give another --base-port"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,501 @@
+//! Raw to checked, once: every figure within its bounds, every name known, every fault told with its mend.
+
+use super::error::{Finder, Problems};
+use super::raw::{RawArrivals, RawExpect, RawKind, RawPopulation, RawScenario, RawShape, RawSources, RawVariant};
+use super::{Behaviour, Expect, Headers, Limits, Look, Phases, RealPopulation, Scenario, Scope, Shape, Sources};
+use super::{TlsProfile, Transport, Wave};
+use crate::ops::{self, Op};
+use crate::services;
+use guichet_core::Criticality;
+use guichet_core::bounds::{
+    DRILL_ATTACK_REQUESTS_MAX, DRILL_ATTACK_RPS_MAX, DRILL_POPULATIONS_MAX, DRILL_TOTAL_S_MAX, DRILL_VARIANTS_MAX,
+};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Reads and checks the text of a scenario.
+pub(super) fn scenario(text: &str, path: &Path) -> Result<Scenario, Problems> {
+    let mut finder = Finder::new(text);
+    let raw: RawScenario = match toml::from_str(text) {
+        Ok(raw) => raw,
+        Err(error) => {
+            finder.toml(&error);
+            return Err(finder.into_problems(path));
+        }
+    };
+    let phases = phases(&raw, &mut finder);
+    let limits = limits(&raw, &mut finder);
+    let (mut real, mut waves) = (Vec::new(), Vec::new());
+    if raw.population.is_empty() || raw.population.len() > DRILL_POPULATIONS_MAX {
+        finder.at(
+            "population",
+            format!("{} populations", raw.population.len()),
+            format!("write 1 to {DRILL_POPULATIONS_MAX} [[population]] tables"),
+        );
+    }
+    let mut names = BTreeSet::new();
+    for (i, population) in raw.population.iter().enumerate().take(DRILL_POPULATIONS_MAX) {
+        let place = format!("population[{i}]");
+        if !names.insert(population.name.as_str()) {
+            finder.at(&format!("{place}.name"), format!("{:?} stands twice", population.name), "give each its own name");
+        }
+        let mut checker = Checker { finder: &mut finder, place, phases, raw: population };
+        if population.kind == RawKind::Attacker {
+            waves.extend(checker.waves());
+        } else {
+            real.extend(checker.real());
+        }
+    }
+    disjoint(&raw, &real, &waves, &mut finder);
+    attack_within_limits(&waves, phases, limits, &mut finder);
+    let expects = raw.expect.iter().enumerate().filter_map(|(i, e)| expect(i, e, &mut finder)).collect();
+    if !finder.found.is_empty() {
+        return Err(finder.into_problems(path));
+    }
+    let capacity = path.parent().unwrap_or_else(|| Path::new(".")).join(&raw.capacity);
+    let (name, description) = (raw.name, raw.description);
+    Ok(Scenario { name, description, seed: raw.seed, capacity, phases, limits, real, waves, expects })
+}
+
+fn ms(seconds: f64) -> u64 {
+    (seconds.max(0.0) * 1000.0).round() as u64
+}
+
+fn phases(raw: &RawScenario, finder: &mut Finder<'_>) -> Phases {
+    let list =
+        [("before_s", raw.phases.before_s), ("attack_s", raw.phases.attack_s), ("after_s", raw.phases.after_s)];
+    let mut total = 0.0;
+    for (key, value) in list {
+        let least = if key == "attack_s" { 1.0 } else { 0.0 };
+        if !value.is_finite() || value < least || value > f64::from(DRILL_TOTAL_S_MAX) {
+            finder.at(&format!("phases.{key}"), format!("{value} s"), format!("give {least} to {DRILL_TOTAL_S_MAX}"));
+            return Phases { before_ms: 0, attack_ms: 1000, after_ms: 0 };
+        }
+        total += value;
+    }
+    if total > f64::from(DRILL_TOTAL_S_MAX) {
+        finder.at("phases", format!("{total} s together"), format!("stay within {DRILL_TOTAL_S_MAX} s"));
+    }
+    Phases { before_ms: ms(raw.phases.before_s), attack_ms: ms(raw.phases.attack_s), after_ms: ms(raw.phases.after_s) }
+}
+
+fn limits(raw: &RawScenario, finder: &mut Finder<'_>) -> Limits {
+    let limits = Limits {
+        attack_per_s_max: raw.limits.attack_per_s_max,
+        attack_requests_max: raw.limits.attack_requests_max,
+    };
+    if !(0.0..=DRILL_ATTACK_RPS_MAX).contains(&limits.attack_per_s_max) {
+        let cause = format!("{} a second", limits.attack_per_s_max);
+        finder.at("limits.attack_per_s_max", cause, format!("give 0 to {DRILL_ATTACK_RPS_MAX}"));
+    }
+    if limits.attack_requests_max > DRILL_ATTACK_REQUESTS_MAX {
+        let cause = format!("{} requests", limits.attack_requests_max);
+        finder.at("limits.attack_requests_max", cause, format!("give at most {DRILL_ATTACK_REQUESTS_MAX}"));
+    }
+    limits
+}
+
+fn disjoint(raw: &RawScenario, real: &[RealPopulation], waves: &[Wave], finder: &mut Finder<'_>) {
+    if raw.mixed_sources {
+        return;
+    }
+    for wave in waves {
+        let Some(hit) = real.iter().find(|r| r.sources.shares_slash24_with(&wave.sources)) else { continue };
+        let base = wave.name.split('#').next().unwrap_or_default();
+        let i = raw.population.iter().position(|p| p.name == base).unwrap_or(0);
+        finder.at(
+            &format!("population[{i}].sources"),
+            format!("{} shares a /24 with the real clients of {}", wave.name, hit.name),
+            "take another range, or say mixed_sources = true",
+        );
+    }
+}
+
+fn attack_within_limits(waves: &[Wave], phases: Phases, limits: Limits, finder: &mut Finder<'_>) {
+    let (mut total, mut most) = (0.0_f64, 0.0_f64);
+    // Rates change slowly against 100 ms, but for pulses, whose edges are caught as well as any other moment.
+    for tick in 0..phases.total_ms() / 100 {
+        let at = tick * 100;
+        let rate: f64 = waves.iter().filter(|w| (w.from_ms..w.until_ms).contains(&at)).map(|w| w.rate_at(at)).sum();
+        total += rate / 10.0;
+        most = most.max(rate);
+    }
+    if most > limits.attack_per_s_max {
+        let cause = format!("the attack reaches {most:.0} requests a second, {} allowed", limits.attack_per_s_max);
+        finder.at("limits.attack_per_s_max", cause, "lower the attackers' arrivals or raise this limit");
+    }
+    if total > limits.attack_requests_max as f64 {
+        let cause = format!("the attack makes {total:.0} requests, {} allowed", limits.attack_requests_max);
+        finder.at("limits.attack_requests_max", cause, "shorten the attack or raise this limit");
+    }
+}
+
+impl Wave {
+    /// Requests a second at a moment of the run.
+    pub(crate) fn rate_at(&self, at_ms: u64) -> f64 {
+        let t = (at_ms - self.from_ms + self.offset_ms) as f64 / 1000.0;
+        self.shape.rate_at(t, self.length_ms as f64 / 1000.0) * self.requests_per_arrival()
+    }
+
+    fn requests_per_arrival(&self) -> f64 {
+        if self.behaviour == Behaviour::RapidReset { f64::from(self.burst) } else { 1.0 }
+    }
+}
+
+fn expect(i: usize, raw: &RawExpect, finder: &mut Finder<'_>) -> Option<Expect> {
+    let place = format!("expect[{i}]");
+    let scope = match raw.service.as_str() {
+        "*" => Scope::All,
+        name => match (services::index_of(name), Criticality::from_name(name)) {
+            (Some(index), _) => Scope::Service(index),
+            (None, Some(level)) => Scope::Criticality(level),
+            (None, None) => {
+                finder.at(&format!("{place}.service"), format!("{name:?} is not known"), service_names());
+                return None;
+            }
+        },
+    };
+    let none = raw.relative_min.is_none() && raw.p99_ms_max.is_none() && raw.refused_real_max.is_none();
+    if none && raw.time_to_protect_ms_max.is_none() {
+        let mend = "give relative_min, p99_ms_max, refused_real_max or time_to_protect_ms_max";
+        finder.at(&place, "expects nothing", mend);
+        return None;
+    }
+    if raw.relative_min.is_some_and(|r| !(0.0..=1.0).contains(&r)) {
+        finder.at(&format!("{place}.relative_min"), "is a share of the oracle's goodput", "give 0 to 1");
+        return None;
+    }
+    Some(Expect {
+        front: raw.front.clone(),
+        scope,
+        phase: raw.phase,
+        relative_min: raw.relative_min,
+        p99_ms_max: raw.p99_ms_max,
+        refused_real_max: raw.refused_real_max,
+        time_to_protect_ms_max: raw.time_to_protect_ms_max,
+    })
+}
+
+fn service_names() -> String {
+    let names: Vec<_> = services::SERVICES.iter().map(|s| s.name).collect();
+    format!("one of {}", names.join(", "))
+}
+
+/// Checks one population.
+struct Checker<'f, 't> {
+    finder: &'f mut Finder<'t>,
+    place: String,
+    phases: Phases,
+    raw: &'f RawPopulation,
+}
+
+impl Checker<'_, '_> {
+    fn bad(&mut self, field: &str, cause: impl Into<String>, mend: impl Into<String>) {
+        let field = format!("{}.{field}", self.place);
+        self.finder.at(&field, cause, mend);
+    }
+
+    /// Keys that belong to the other kinds are faults: a scenario that says what is not done misleads.
+    fn not_for(&mut self, who: &str, keys: &[(&str, bool)]) {
+        for (key, present) in keys {
+            if *present {
+                self.bad(key, format!("has no meaning for {who}"), "leave it out");
+            }
+        }
+    }
+
+    fn window(&mut self, default: (f64, f64)) -> (u64, u64) {
+        let before = self.phases.before_ms as f64 / 1000.0;
+        let end = self.phases.total_ms() as f64 / 1000.0 - before;
+        let (from, until) = (self.raw.from_s.unwrap_or(default.0), self.raw.until_s.unwrap_or(default.1));
+        if !(from >= -before && until <= end && from < until) {
+            let mend = format!("stay within {} to {end} seconds from the onset, from before until", -before);
+            self.bad("from_s", format!("from {from} s until {until} s"), mend);
+            return (0, self.phases.total_ms());
+        }
+        (ms(from + before), ms(until + before))
+    }
+
+    fn shape(&mut self, arrivals: &RawArrivals, sources: u32) -> Option<Shape> {
+        let per_s = match (arrivals.per_s, arrivals.per_source_per_s) {
+            (Some(per_s), None) => per_s,
+            (None, Some(each)) => each * f64::from(sources),
+            _ => {
+                self.bad("arrivals", "gives no rate, or two", "give one of per_s and per_source_per_s");
+                return None;
+            }
+        };
+        let fine = |x: f64| (0.0..=DRILL_ATTACK_RPS_MAX).contains(&x);
+        if !fine(per_s) || !fine(arrivals.from_per_s) {
+            self.bad("arrivals", format!("{per_s} a second"), format!("give 0 to {DRILL_ATTACK_RPS_MAX}"));
+            return None;
+        }
+        match (arrivals.shape, arrivals.on_s, arrivals.off_s) {
+            (RawShape::Steady, None, None) => Some(Shape::Steady { per_s }),
+            (RawShape::Ramp, None, None) => Some(Shape::Ramp { from_per_s: arrivals.from_per_s, to_per_s: per_s }),
+            (RawShape::Pulse, Some(on_s), Some(off_s)) if on_s >= 0.1 && off_s >= 0.1 => {
+                Some(Shape::Pulse { per_s, on_s, off_s })
+            }
+            (RawShape::Pulse, ..) => {
+                self.bad("arrivals", "a pulse without its times", "give on_s and off_s, 0.1 or more each");
+                None
+            }
+            (RawShape::Steady | RawShape::Ramp, ..) => {
+                self.bad("arrivals", "on_s and off_s belong to a pulse", "leave them out, or say shape = \"pulse\"");
+                None
+            }
+        }
+    }
+
+    fn sources(&mut self, field: &str, raw: &RawSources) -> Option<Sources> {
+        match Sources::new(&raw.range, raw.count) {
+            Ok(sources) => Some(sources),
+            Err((cause, mend)) => {
+                self.bad(field, cause, mend);
+                None
+            }
+        }
+    }
+
+    fn look(&self, transport: Transport, headers: Headers, tls: TlsProfile) -> Look {
+        Look {
+            transport: self.raw.transport.unwrap_or(transport),
+            headers: self.raw.headers.unwrap_or(headers),
+            extra_headers: self.raw.extra_headers.clone(),
+            tls: self.raw.tls.unwrap_or(tls),
+        }
+    }
+
+    fn op(&mut self, field: &str, service: &str, name: &str) -> Option<&'static Op> {
+        let op = ops::find(service, name);
+        if op.is_none() {
+            let names: Vec<_> = ops::of_service(service).map(|o| o.name).collect();
+            self.bad(field, format!("{service} has no operation {name:?}"), format!("one of {}", names.join(", ")));
+        }
+        op
+    }
+
+    fn real(&mut self) -> Option<RealPopulation> {
+        let raw = self.raw;
+        self.not_for(
+            "real clients",
+            &[
+                ("behaviour", raw.behaviour.is_some()),
+                ("targets", !raw.targets.is_empty()),
+                ("cache_busting", raw.cache_busting),
+                ("connections_per_source", raw.connections_per_source.is_some()),
+                ("drip_ms", raw.drip_ms.is_some()),
+                ("hold_s", raw.hold_s.is_some()),
+                ("burst", raw.burst.is_some()),
+                ("adapt", raw.adapt.is_some()),
+            ],
+        );
+        let name = raw.service.clone().unwrap_or_default();
+        let Some(service) = services::index_of(&name) else {
+            self.bad("service", format!("{name:?} is no service"), service_names());
+            return None;
+        };
+        let partner = matches!(raw.kind, RawKind::Partner | RawKind::Counter);
+        if services::SERVICES[service].partner_only != partner {
+            let mend = "partners and counters use rails and counter, everybody else the other services";
+            self.bad("service", format!("{name} is not for this kind"), mend);
+        }
+        if partner && raw.transport == Some(Transport::Http1) {
+            self.bad("transport", "a client certificate needs TLS", "say tls-http1 or tls-http2");
+        }
+        let before = self.phases.before_ms as f64 / 1000.0;
+        let end = self.phases.total_ms() as f64 / 1000.0 - before;
+        let default = if raw.kind == RawKind::Crowd { (0.0, end) } else { (-before, end) };
+        let (from_ms, until_ms) = self.window(default);
+        let sources = self.sources("sources", &raw.sources)?;
+        let shape = self.shape(&raw.arrivals, raw.sources.count)?;
+        let start = raw.start.iter().filter_map(|op| self.op("start", &name, op)).collect();
+        let ops = self.weights(&name);
+        let (session, think, deadline_ms) = self.real_figures();
+        let (headers, transport) = match raw.kind {
+            RawKind::App => (Headers::App, Transport::TlsHttp2),
+            RawKind::Partner | RawKind::Counter => (Headers::Partner, Transport::TlsHttp1),
+            RawKind::Visitor | RawKind::Crowd | RawKind::Attacker => (Headers::Browsers, Transport::TlsHttp2),
+        };
+        Some(RealPopulation {
+            name: raw.name.clone(),
+            kind: raw.kind,
+            service,
+            from_ms,
+            until_ms,
+            start,
+            ops,
+            requests_per_session: session,
+            think_ms: think,
+            people: raw.people,
+            returning_share: raw.returning_share.unwrap_or(0.5),
+            deadline_ms,
+            shape,
+            sources,
+            look: self.look(transport, headers, TlsProfile::Browser),
+        })
+    }
+
+    fn weights(&mut self, service: &str) -> Vec<(&'static Op, f64)> {
+        let raw = self.raw;
+        let mut list = Vec::new();
+        for (name, weight) in &raw.ops {
+            if !(weight.is_finite() && *weight > 0.0) {
+                self.bad(&format!("ops.{name}"), format!("weight {weight}"), "give a weight above 0");
+            }
+            if let Some(op) = self.op(&format!("ops.{name}"), service, name) {
+                list.push((op, *weight));
+            }
+        }
+        if list.is_empty() && self.finder.found.is_empty() {
+            self.bad("ops", "no operation", "give at least one, as ops = { home = 1 }");
+        }
+        list
+    }
+
+    fn real_figures(&mut self) -> ([u32; 2], [f64; 3], u64) {
+        let raw = self.raw;
+        let session = raw.requests_per_session.unwrap_or([3, 8]);
+        if session[0] == 0 || session[0] > session[1] || session[1] > 1000 {
+            self.bad("requests_per_session", format!("{session:?}"), "give [least, most], 1 to 1000");
+        }
+        let think = raw.think_ms.clone().unwrap_or_default();
+        if !(think.min >= 0.0 && think.min <= think.mean && think.mean <= think.max && think.max <= 600_000.0) {
+            self.bad("think_ms", format!("{think:?}"), "keep min <= mean <= max");
+        }
+        if raw.people.is_some_and(|p| p == 0 || p > 10_000) {
+            self.bad("people", "0 or more than 10000", "give 1 to 10000");
+        }
+        if raw.returning_share.is_some_and(|s| !(0.0..=1.0).contains(&s)) {
+            self.bad("returning_share", "is a share", "give 0 to 1");
+        }
+        let deadline_ms = raw.deadline_ms.unwrap_or(2000);
+        if !(10..=30_000).contains(&deadline_ms) {
+            self.bad("deadline_ms", format!("{deadline_ms}"), "give 10 to 30000");
+        }
+        (session, [think.mean, think.min, think.max], deadline_ms)
+    }
+
+    fn waves(&mut self) -> Vec<Wave> {
+        let raw = self.raw;
+        self.not_for(
+            "attackers",
+            &[
+                ("service", raw.service.is_some()),
+                ("start", !raw.start.is_empty()),
+                ("ops", !raw.ops.is_empty()),
+                ("requests_per_session", raw.requests_per_session.is_some()),
+                ("think_ms", raw.think_ms.is_some()),
+                ("people", raw.people.is_some()),
+                ("returning_share", raw.returning_share.is_some()),
+                ("deadline_ms", raw.deadline_ms.is_some()),
+            ],
+        );
+        let (from_ms, until_ms) = self.window((0.0, self.phases.attack_ms as f64 / 1000.0));
+        let Some(first) = self.variant(&RawVariant::default(), "", from_ms, until_ms) else { return Vec::new() };
+        let Some(adapt) = &raw.adapt else { return vec![first] };
+        if !(0.5..=600.0).contains(&adapt.every_s) {
+            self.bad("adapt.every_s", format!("{} s", adapt.every_s), "give 0.5 to 600");
+            return Vec::new();
+        }
+        if adapt.variant.is_empty() || adapt.variant.len() > DRILL_VARIANTS_MAX {
+            self.bad("adapt.variant", "no variant or too many", format!("give 1 to {DRILL_VARIANTS_MAX}"));
+            return Vec::new();
+        }
+        let mut variants = vec![first];
+        for (i, variant) in adapt.variant.iter().enumerate() {
+            variants.extend(self.variant(variant, &format!("adapt.variant[{i}]."), from_ms, until_ms));
+        }
+        in_turn(&variants, ms(adapt.every_s), from_ms, until_ms)
+    }
+
+    fn variant(&mut self, variant: &RawVariant, field: &str, from_ms: u64, until_ms: u64) -> Option<Wave> {
+        let raw = self.raw;
+        let raw_sources = variant.sources.as_ref().unwrap_or(&raw.sources);
+        let sources = self.sources(&format!("{field}sources"), raw_sources)?;
+        let shape = self.shape(&raw.arrivals, raw_sources.count)?;
+        let behaviour = variant.behaviour.or(raw.behaviour).unwrap_or(Behaviour::Flood);
+        let mut look = self.look(Transport::TlsHttp1, Headers::Go, TlsProfile::Go);
+        look.transport = variant.transport.unwrap_or(look.transport);
+        look.headers = variant.headers.unwrap_or(look.headers);
+        look.tls = variant.tls.unwrap_or(look.tls);
+        let names = variant.targets.as_ref().unwrap_or(&raw.targets);
+        let targets = self.targets(&format!("{field}targets"), names);
+        let wave = Wave {
+            name: raw.name.clone(),
+            from_ms,
+            until_ms,
+            offset_ms: 0,
+            length_ms: until_ms - from_ms,
+            shape,
+            behaviour,
+            targets,
+            cache_busting: variant.cache_busting.unwrap_or(raw.cache_busting),
+            connections_per_source: raw.connections_per_source.unwrap_or(1),
+            drip_ms: raw.drip_ms.unwrap_or(1000),
+            hold_ms: ms(raw.hold_s.unwrap_or(60.0)),
+            burst: raw.burst.unwrap_or(100),
+            sources,
+            look,
+        };
+        self.wave_figures(&wave, field);
+        Some(wave)
+    }
+
+    fn targets(&mut self, field: &str, names: &[String]) -> Vec<&'static Op> {
+        let mut targets = Vec::new();
+        for name in names {
+            match name.split_once('/') {
+                Some((service, op)) if services::index_of(service).is_some() => {
+                    targets.extend(self.op(field, service, op));
+                }
+                _ => self.bad(field, format!("{name:?} is no target"), "write service/op, as portal/search"),
+            }
+        }
+        if names.is_empty() {
+            self.bad(field, "no target", "give at least one, as targets = [\"portal/search\"]");
+        }
+        targets
+    }
+
+    fn wave_figures(&mut self, wave: &Wave, field: &str) {
+        if !(1..=64).contains(&wave.connections_per_source) {
+            self.bad("connections_per_source", format!("{}", wave.connections_per_source), "give 1 to 64");
+        }
+        if !(10..=60_000).contains(&wave.drip_ms) {
+            self.bad("drip_ms", format!("{}", wave.drip_ms), "give 10 to 60000");
+        }
+        if wave.hold_ms == 0 || wave.hold_ms > 600_000 {
+            self.bad("hold_s", format!("{} ms", wave.hold_ms), "give up to 600 seconds");
+        }
+        if !(1..=1000).contains(&wave.burst) {
+            self.bad("burst", format!("{}", wave.burst), "give 1 to 1000");
+        }
+        let h1_only = matches!(wave.behaviour, Behaviour::SlowHeader | Behaviour::SlowBody | Behaviour::SlowRead);
+        if h1_only && wave.look.transport == Transport::TlsHttp2 {
+            self.bad(&format!("{field}transport"), "slow attacks here speak HTTP/1.1", "say http1 or tls-http1");
+        }
+        if wave.behaviour == Behaviour::RapidReset && wave.look.transport != Transport::TlsHttp2 {
+            self.bad(&format!("{field}transport"), "rapid reset needs HTTP/2", "say transport = \"tls-http2\"");
+        }
+        if wave.behaviour == Behaviour::HandshakeFlood && wave.look.transport == Transport::Http1 {
+            self.bad(&format!("{field}transport"), "a handshake flood needs TLS", "say tls-http1 or tls-http2");
+        }
+    }
+}
+
+/// Cuts the time of an adapting population into windows, each with the next variant.
+fn in_turn(variants: &[Wave], every_ms: u64, from_ms: u64, until_ms: u64) -> Vec<Wave> {
+    let mut waves = Vec::new();
+    let mut at = from_ms;
+    while at < until_ms {
+        let number = waves.len();
+        let end = (at + every_ms).min(until_ms);
+        let mut wave = variants[number % variants.len()].clone();
+        wave.name = format!("{}#{}", wave.name, number + 1);
+        (wave.from_ms, wave.until_ms, wave.offset_ms) = (at, end, at - from_ms);
+        waves.push(wave);
+        at = end;
+    }
+    waves
+}
