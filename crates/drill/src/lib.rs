@@ -1,1 +1,4 @@
-//! x
+//! Drills: real floods on loopback, scored against peers.
+pub mod bench;
+pub mod front;
+pub mod fronts;
