@@ -5,10 +5,12 @@
 //! knows who is who would have given them. Traffic goes to loopback only, and every run is bounded in count and time.
 
 mod args;
+pub mod bench;
 pub mod capacity;
 pub mod certs;
 mod expect;
 pub mod front;
+pub mod fronts;
 pub mod load;
 pub mod ops;
 pub mod oracle;
