@@ -15,3 +15,6 @@ pub mod listen;
 pub mod pages;
 pub mod record;
 pub mod serve;
+mod pipeline;
+pub mod setup;
+pub mod worker;

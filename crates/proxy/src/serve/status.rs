@@ -1,0 +1,139 @@
+//! What the admin listener may ask.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use guichet_core::Standing;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::brain::pressure_share;
+use crate::admin::{
+    AdminSource, ListenerStatus, NotReady, ReloadStatus, ServerStatus, ServiceStatus, Status, UpstreamStatus,
+};
+use crate::clock;
+use crate::record::access_log::LogCounters;
+use crate::record::metrics::Registry;
+use crate::setup::Setup;
+
+/// What is known of the node as a whole.
+pub(super) struct NodeStatus {
+    pub(super) registry: Arc<Registry>,
+    pub(super) setups: watch::Receiver<Arc<Setup>>,
+    pub(super) workers: usize,
+    pub(super) open: AtomicBool,
+    pub(super) draining: AtomicBool,
+    pub(super) reload: Mutex<ReloadStatus>,
+    pub(super) certificates_failing: Mutex<Option<String>>,
+    pub(super) log: Arc<LogCounters>,
+}
+
+impl AdminSource for NodeStatus {
+    fn metrics(&self) -> String {
+        self.registry.expose()
+    }
+
+    fn ready(&self) -> Result<(), NotReady> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(NotReady::Draining);
+        }
+        if !self.open.load(Ordering::Relaxed) {
+            return Err(NotReady::Starting);
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        let setup = self.setups.borrow().clone();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_s: clock::now().as_secs_f64(),
+            workers: self.workers,
+            degraded: self.degraded(),
+            reload: self.reload.lock().clone(),
+            listeners: self.listeners(&setup),
+            services: services(&setup),
+            upstreams: upstreams(&setup),
+        }
+    }
+}
+
+impl NodeStatus {
+    fn degraded(&self) -> Vec<String> {
+        let mut degraded = Vec::new();
+        if self.log.failing.load(Ordering::Relaxed) {
+            degraded.push("the access log cannot be written; lines are counted and lost".to_owned());
+        }
+        if let Some(error) = &*self.certificates_failing.lock() {
+            degraded.push(format!("new certificates were not taken: {error}"));
+        }
+        let reload = self.reload.lock();
+        if let (false, Some(error)) = (reload.success, &reload.error) {
+            degraded.push(format!("the last reload failed, the configuration before it is in force: {error}"));
+        }
+        degraded
+    }
+
+    fn listeners(&self, setup: &Setup) -> Vec<ListenerStatus> {
+        let open = self.registry.connections_open();
+        let connections = |name: &str| open.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+        setup
+            .config
+            .listeners
+            .iter()
+            .map(|listener| ListenerStatus {
+                name: listener.name.clone(),
+                address: listener.address.to_string(),
+                connections: connections(&listener.name),
+            })
+            .collect()
+    }
+}
+
+fn services(setup: &Setup) -> Vec<ServiceStatus> {
+    let posture = setup.admission.posture.load();
+    setup
+        .config
+        .services
+        .iter()
+        .zip(&posture.services)
+        .enumerate()
+        .map(|(position, (service, rules))| {
+            let (in_flight, queued) = setup.admission.levels(position);
+            let fair = rules.tier(Standing::Anonymous).share_per_s;
+            ServiceStatus {
+                name: service.name.clone(),
+                criticality: service.criticality.name(),
+                limit: f64::from(rules.limit),
+                in_flight: u64::from(in_flight),
+                queued: queued as u64,
+                pressure: pressure_share(rules.pressure),
+                fair_rate: fair.is_finite().then_some(f64::from(fair)),
+                upstream: setup.config.upstreams[service.upstream].name.clone(),
+            }
+        })
+        .collect()
+}
+
+fn upstreams(setup: &Setup) -> Vec<UpstreamStatus> {
+    let now = clock::now();
+    setup
+        .pools
+        .iter()
+        .map(|pool| UpstreamStatus {
+            name: pool.upstream().name.clone(),
+            servers: pool
+                .upstream()
+                .servers
+                .iter()
+                .enumerate()
+                .map(|(server, configured)| ServerStatus {
+                    address: configured.address.clone(),
+                    healthy: pool.is_healthy(server),
+                    ejected: pool.is_ejected(server, now),
+                    in_flight: u64::from(pool.server_in_flight(server)),
+                })
+                .collect(),
+        })
+        .collect()
+}

@@ -1,0 +1,224 @@
+//! One worker: a thread with a single-threaded runtime, its own counters, pools and connections.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use guichet_core::{Pressure, Reason, Window};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::{mpsc, watch};
+
+use crate::body::Body;
+use crate::clock;
+use crate::connection::Connection;
+use crate::desk::Desk;
+use crate::listen::caps::ConnectionCaps;
+use crate::listen::tls::ListenerTls;
+use crate::listen::{WorkerContext, run_listener};
+use crate::pipeline;
+use crate::record::Recorder;
+use crate::record::metrics::{ListenerSlot, Registry};
+use crate::setup::{Setup, WorkerSetup};
+
+/// How often a worker hands its counters to the brain.
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a draining worker looks whether it is done.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Sums of one worker since start, written by it alone.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Tally {
+    pub(crate) requests: AtomicU64,
+    pub(crate) served: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) failed: AtomicU64,
+}
+
+impl Tally {
+    fn add(field: &AtomicU64) {
+        // One writer: a plain load and store are enough, and cheaper than an atomic addition.
+        field.store(field.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+}
+
+/// What a worker counted, for the brain.
+pub(crate) struct Report {
+    pub(crate) worker: usize,
+    pub(crate) generation: u64,
+    pub(crate) window: Window,
+}
+
+/// What a worker is given at its start.
+pub(crate) struct WorkerStart {
+    pub(crate) index: usize,
+    pub(crate) seed: u64,
+    pub(crate) setups: watch::Receiver<Arc<Setup>>,
+    pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) recorder: Recorder,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) caps: Arc<ConnectionCaps>,
+    pub(crate) sockets: Vec<Opened>,
+}
+
+/// A listener bound for one worker.
+pub(crate) struct Opened {
+    pub(crate) listener: Arc<crate::config::Listener>,
+    pub(crate) socket: std::net::TcpListener,
+    pub(crate) tls: Option<Arc<ListenerTls>>,
+}
+
+/// One worker. Serves the requests of its connections: the [`Desk`] of `listen`.
+pub struct Worker {
+    setup: RefCell<Rc<WorkerSetup>>,
+    recorder: Recorder,
+    tally: Arc<Tally>,
+    /// Bounded by the listeners of the configuration; they change by restart only.
+    listener_slots: HashMap<String, ListenerSlot>,
+}
+
+impl Worker {
+    pub(crate) fn setup(&self) -> Rc<WorkerSetup> {
+        self.setup.borrow().clone()
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    pub(crate) fn listener_slot(&self, name: &str) -> ListenerSlot {
+        self.listener_slots.get(name).copied().unwrap_or(ListenerSlot::OTHER)
+    }
+
+    /// Counts a request that ended.
+    pub(crate) fn tally(&self, reason: Option<Reason>, status: u16) {
+        Tally::add(&self.tally.requests);
+        match reason {
+            None if status < 500 => Tally::add(&self.tally.served),
+            None => Tally::add(&self.tally.failed),
+            Some(reason) => match reason.fault() {
+                guichet_core::Fault::Upstream | guichet_core::Fault::Ours => Tally::add(&self.tally.failed),
+                guichet_core::Fault::Client | guichet_core::Fault::Operator | guichet_core::Fault::Load => {
+                    Tally::add(&self.tally.refused);
+                }
+            },
+        }
+    }
+
+    /// A client broke a protocol: its account is told.
+    pub(crate) fn note_abuse(&self, client: IpAddr, reason: Reason) {
+        self.setup().shared.admission.sources.connection_ended(client, reason, clock::now());
+    }
+}
+
+impl Desk for Worker {
+    fn handle(
+        self: Rc<Self>,
+        connection: Rc<Connection>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + 'static {
+        pipeline::serve(self, connection, request)
+    }
+
+    fn connection_refused(&self, source: SocketAddr, listener: &str, reason: Reason) {
+        self.recorder.metrics().connection_refused(self.listener_slot(listener), reason);
+        self.note_abuse(source.ip(), reason);
+    }
+
+    fn connection_opened(&self, connection: &Connection) {
+        self.recorder.metrics().connection_opened(self.listener_slot(&connection.listener.name));
+    }
+
+    fn connection_closed(&self, connection: &Connection) {
+        self.recorder.metrics().connection_closed(self.listener_slot(&connection.listener.name));
+    }
+
+    fn streams_max(&self) -> u32 {
+        let setup = self.setup.borrow();
+        let posture = setup.shared.admission.posture.load();
+        posture.services.iter().map(|rules| rules.h2_streams_per_connection).min().unwrap_or(u32::MAX)
+    }
+}
+
+/// Runs a worker until it is shut down and its connections have ended, or `drain` is over. Must be called on the
+/// worker's own thread.
+pub(crate) fn run(start: WorkerStart) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, work(start))
+}
+
+async fn work(mut start: WorkerStart) -> std::io::Result<()> {
+    let setup = start.setups.borrow_and_update().clone();
+    let listener_slots =
+        start.sockets.iter().map(|o| (o.listener.name.clone(), start.registry.listener(&o.listener.name))).collect();
+    let limits = setup.config.limits.clone();
+    let worker = Rc::new(Worker {
+        setup: RefCell::new(Rc::new(WorkerSetup::new(setup, start.seed))),
+        recorder: start.recorder,
+        tally: start.tally,
+        listener_slots,
+    });
+    let context = WorkerContext::new(worker.clone(), start.index as u16, limits, start.caps);
+    let asks = worker.clone();
+    let context = Rc::new(context.with_may_handshake(Box::new(move |_hello, client| may_handshake(&asks, client))));
+    for opened in start.sockets {
+        let listening =
+            run_listener(context.clone(), opened.listener, opened.socket, opened.tls, start.shutdown.clone());
+        tokio::task::spawn_local(listening);
+    }
+    let mut interval = tokio::time::interval(REPORT_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => report(&worker, start.index, &start.reports),
+            changed = start.setups.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                let setup = start.setups.borrow_and_update().clone();
+                context.set_limits(setup.config.limits.clone());
+                worker.setup.replace(Rc::new(WorkerSetup::new(setup, start.seed)));
+            }
+            _ = start.shutdown.wait_for(|down| *down) => break,
+        }
+    }
+    drain(&worker, &context, start.index, &start.reports).await;
+    Ok(())
+}
+
+fn report(worker: &Worker, index: usize, reports: &mpsc::Sender<Report>) {
+    let setup = worker.setup();
+    let window = setup.admission.take_window(clock::now());
+    // A brain that is behind loses a window; nobody waits for it.
+    let _ = reports.try_send(Report { worker: index, generation: setup.shared.generation, window });
+}
+
+/// Lets requests under way finish, up to the configured time.
+async fn drain(worker: &Worker, context: &WorkerContext<Worker>, index: usize, reports: &mpsc::Sender<Report>) {
+    let until = tokio::time::Instant::now() + worker.setup().shared.config.node.drain;
+    context.drain();
+    while context.connections() > 0 && tokio::time::Instant::now() < until {
+        tokio::time::sleep(DRAIN_INTERVAL).await;
+        report(worker, index, reports);
+    }
+    context.close_all();
+}
+
+/// Whether a handshake is worth its price: not for one who misbehaved lately while a service is pressed.
+fn may_handshake(worker: &Worker, client: SocketAddr) -> Result<(), Reason> {
+    let setup = worker.setup();
+    let admission = &setup.shared.admission;
+    let pressed = admission.posture.load().services.iter().any(|rules| rules.pressure == Pressure::Pressed);
+    if pressed && admission.sources.is_suspect(client.ip(), clock::now()) {
+        return Err(Reason::Suspect);
+    }
+    Ok(())
+}
