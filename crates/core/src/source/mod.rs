@@ -11,6 +11,7 @@ use core::time::Duration;
 
 pub use entry::PACE_TIME_CONSTANT_S;
 pub use key::SourceKey;
+pub(crate) use key::splitmix;
 pub use shard::SourceShard;
 
 use crate::Standing;
