@@ -201,7 +201,7 @@ impl<'a> Node<'a> {
     fn key(&self, population: u16, source: u64, wide: bool) -> SourceKey {
         let source = if wide { source / SOURCES_PER_PREFIX } else { source };
         let name = splitmix(self.number << 16 | u64::from(population) << 1 | u64::from(wide));
-        SourceKey::from_hash(splitmix(name ^ splitmix(self.seed ^ source)))
+        SourceKey::from_hash(splitmix(name.wrapping_mul(3) ^ splitmix(self.seed ^ source)))
     }
 
     fn count(&mut self, population: u16, sent: Moment) -> &mut super::Count {

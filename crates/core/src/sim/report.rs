@@ -12,7 +12,7 @@ pub enum Phase {
     Warm,
     /// Before the attack.
     Before,
-    /// Its first three seconds.
+    /// Until three seconds after all of it is at its full strength.
     Onset,
     /// Steady attack.
     Attack,
@@ -33,7 +33,9 @@ impl Phase {
         match at_s {
             t if t < from / 2.0 => Self::Warm,
             t if t < from => Self::Before,
-            t if t < from + 3.0 => Self::Onset,
+            // An adapting attack begins anew with other sources every ten seconds.
+            t if t < scenario.full_s().max(from) + 3.0 => Self::Onset,
+            t if t < to && scenario.adapts() && (t - from) % 10.0 < 3.0 => Self::Onset,
             t if t < to - 2.0 => Self::Attack,
             t if t < to + 2.0 => Self::Ebb,
             _ => Self::After,

@@ -177,6 +177,24 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// The second at which the last population is at its full rate.
+    #[must_use]
+    pub fn full_s(&self) -> f64 {
+        let full = |shape: Shape| match shape {
+            Shape::Ramp(_, full, _) => full,
+            Shape::Steady | Shape::Between(..) | Shape::Adapting(..) => shape.starts_s(),
+        };
+        self.populations.iter().map(|p| full(p.shape)).fold(0.0, f64::max)
+    }
+
+    /// Whether some attackers change every ten seconds.
+    #[must_use]
+    pub fn adapts(&self) -> bool {
+        self.populations.iter().any(|p| matches!(p.shape, Shape::Adapting(..)))
+    }
+}
+
 /// A portal (400 requests a second) at half load, and payment rails beside it.
 fn estate(sources: u64) -> Vec<Population> {
     let rails = Population {
@@ -194,7 +212,7 @@ fn estate(sources: u64) -> Vec<Population> {
     };
     vec![
         Population::people("sessions", Some(Standing::Session), 200, 15.0),
-        Population::people("regulars", None, 200, 15.0),
+        Population::people("regulars", None, 60, 15.0),
         Population::people("newcomers", None, sources, 18.0),
         emergency,
         rails,
