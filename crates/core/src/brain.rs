@@ -3,7 +3,6 @@
 use core::time::Duration;
 
 use crate::bounds::{H2_STREAMS_MAX, QUEUE_PER_SERVICE_MAX, SERVICES_MAX};
-use crate::demand::pace_bucket;
 use crate::thresholds::thresholds;
 use crate::{
     Criticality, DemandHistogram, Limiter, LimiterConfig, LimiterSample, Moment, NodeRules, Posture, Pressure, Rules,
@@ -242,7 +241,7 @@ impl ServiceBrain {
         self.tiers = if self.demand.total() <= budget {
             [TierRule::OPEN; Standing::COUNT]
         } else {
-            thresholds(&self.demand, budget, pace_bucket(self.pace_human()))
+            thresholds(&self.demand, budget)
         };
     }
 

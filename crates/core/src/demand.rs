@@ -30,6 +30,19 @@ pub fn pace_of_bucket(bucket: u8) -> f32 {
     PACE_FLOOR_PER_S * (f32::from(bucket) / 4.0).exp2()
 }
 
+/// How many buckets heavier a source of this standing may be and still count as a newcomer of bucket 0: what it has
+/// earned. A session may ask nearly seven times as much as a stranger (4.2 a second), a known source four times (2.5 a
+/// second); but one that asks more than that is behind people who are new, whatever it once was.
+#[must_use]
+pub const fn head_start(standing: Standing) -> u8 {
+    match standing {
+        Standing::Suspect | Standing::Anonymous => 0,
+        Standing::Known => 8,
+        Standing::Proven => 9,
+        Standing::Session | Standing::Partner => 11,
+    }
+}
+
 /// Demand of one tier by pace of the source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TierDemand {

@@ -21,6 +21,7 @@ mod reason;
 mod retry;
 mod rtt;
 mod service;
+pub mod sim;
 mod source;
 mod standing;
 mod thresholds;

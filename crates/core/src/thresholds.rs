@@ -1,10 +1,12 @@
 //! Who gets in when not everyone can: from what each tier asks, by pace of its sources, to a rule for each tier.
 //!
-//! Standing comes first and, within a standing, the light before the heavy. But before the heavy of any standing come
-//! the sources at human pace of all of them: one session that floods must not take the place of people who are new.
+//! First come the light sources, by standing: each standing has a head start, up to which it counts as light. Then all
+//! others, the light before the heavy, whatever their standing: one session that floods must not take the place of
+//! people who are new. Where the light ones alone are too many, lots are drawn, so that some are served whole rather
+//! than all in part; where a heavier class does not fit, its sources and all heavier ones get the same share each.
 
 use crate::bounds::DEMAND_BUCKETS;
-use crate::demand::TierDemand;
+use crate::demand::{TierDemand, head_start};
 use crate::{DemandHistogram, Standing, TierRule};
 
 /// The tiers that thresholds hold, in the order in which they are served.
@@ -12,31 +14,42 @@ const ORDER: [Standing; 4] = [Standing::Session, Standing::Proven, Standing::Kno
 /// Lots there are.
 const LOTS: f32 = 65_536.0;
 
-/// The rules by which about `budget_per_s` of the demand gets in. `demand` holds rates. Sources up to bucket
-/// `pace_last` count as of human pace. Partners are always let in, and what they ask is taken off first.
+/// The rules by which about `budget_per_s` of the demand gets in. `demand` holds rates. Partners are always let in, and
+/// what they ask is taken off first. Suspects get what nobody else wants.
 #[must_use]
-pub fn thresholds(demand: &DemandHistogram, budget_per_s: f32, pace_last: u8) -> [TierRule; Standing::COUNT] {
+pub fn thresholds(demand: &DemandHistogram, budget_per_s: f32) -> [TierRule; Standing::COUNT] {
     let mut rules = [TierRule::CLOSED; Standing::COUNT];
     rules[Standing::Partner.index()] = TierRule::OPEN;
     let mut left = (budget_per_s - demand.tiers[Standing::Partner.index()].total()).max(0.0);
-    let human_end = usize::from(pace_last) + 1;
-    let mut whole = [false; Standing::COUNT];
     for tier in ORDER {
-        whole[tier.index()] = open_by_lot(&demand.tiers[tier.index()], human_end, &mut left, &mut rules[tier.index()]);
-    }
-    for tier in ORDER {
-        if whole[tier.index()] {
-            open_by_share(&demand.tiers[tier.index()], human_end, &mut left, &mut rules[tier.index()]);
+        let rule = &mut rules[tier.index()];
+        if !open_light(&demand.tiers[tier.index()], usize::from(head_start(tier)), &mut left, rule) {
+            return rules;
         }
     }
-    let suspect = Standing::Suspect.index();
-    open_by_share(&demand.tiers[suspect], 0, &mut left, &mut rules[suspect]);
+    let heavy = beyond_head_start(demand);
+    let cut = open_while_fits(&heavy, 1, &mut left);
+    for tier in ORDER {
+        let rule = &mut rules[tier.index()];
+        match cut {
+            Some(class) => share_from(rule, class + usize::from(head_start(tier)), heavy.water_level(class, left)),
+            None => *rule = TierRule::OPEN,
+        }
+    }
+    if cut.is_none() {
+        let suspects = &demand.tiers[Standing::Suspect.index()];
+        let rule = &mut rules[Standing::Suspect.index()];
+        match open_while_fits(suspects, 0, &mut left) {
+            Some(bucket) => share_from(rule, bucket, suspects.water_level(bucket, left)),
+            None => *rule = TierRule::OPEN,
+        }
+    }
     rules
 }
 
-/// Opens the buckets before `end` while they fit; of the one that does not, as many lots as fit. Whether all fitted.
-fn open_by_lot(demand: &TierDemand, end: usize, left: &mut f32, rule: &mut TierRule) -> bool {
-    for b in 0..end {
+/// Opens the buckets up to `last` while they fit; of the one that does not, as many lots as fit. Whether all fitted.
+fn open_light(demand: &TierDemand, last: usize, left: &mut f32, rule: &mut TierRule) -> bool {
+    for b in 0..=last {
         rule.open_below = b as u8;
         let cost = demand.cost[b];
         if cost > *left {
@@ -46,24 +59,39 @@ fn open_by_lot(demand: &TierDemand, end: usize, left: &mut f32, rule: &mut TierR
         }
         *left -= cost;
     }
-    rule.open_below = end as u8;
+    rule.open_below = last as u8 + 1;
     true
 }
 
-/// Opens the buckets from `start` on while they fit; those that do not get an even share of what is left.
-fn open_by_share(demand: &TierDemand, start: usize, left: &mut f32, rule: &mut TierRule) {
-    for b in start..DEMAND_BUCKETS {
-        rule.open_below = b as u8;
+/// Demand of all tiers together by how many buckets it is beyond the head start of its tier; class 0 is left empty.
+fn beyond_head_start(demand: &DemandHistogram) -> TierDemand {
+    let mut heavy = TierDemand::default();
+    for tier in ORDER {
+        let start = usize::from(head_start(tier));
+        let of_tier = &demand.tiers[tier.index()];
+        for b in start + 1..DEMAND_BUCKETS {
+            heavy.cost[b - start] += of_tier.cost[b];
+            heavy.sources[b - start] += of_tier.sources[b];
+        }
+    }
+    heavy
+}
+
+/// Takes the buckets from `first` on off what is left while they fit; the first that does not.
+fn open_while_fits(demand: &TierDemand, first: usize, left: &mut f32) -> Option<usize> {
+    for b in first..DEMAND_BUCKETS {
         if demand.cost[b] > *left {
-            let level = demand.water_level(b, *left);
-            if level.is_finite() && level > 0.0 {
-                rule.share_per_s = level;
-                rule.share_burst = 1.0 + level;
-            }
-            *left = 0.0;
-            return;
+            return Some(b);
         }
         *left -= demand.cost[b];
     }
-    *rule = TierRule::OPEN;
+    None
+}
+
+/// Opens the buckets below `bucket`, and gives those from there on the same share each.
+fn share_from(rule: &mut TierRule, bucket: usize, level: f32) {
+    *rule = TierRule { open_below: bucket.min(DEMAND_BUCKETS) as u8, ..TierRule::CLOSED };
+    if level.is_finite() && level > 0.0 {
+        (rule.share_per_s, rule.share_burst) = (level, 1.0 + level);
+    }
 }

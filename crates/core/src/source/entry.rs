@@ -7,16 +7,21 @@ use crate::{Moment, ServiceId};
 
 /// Demand is counted with this time constant: long enough to tell a page load from a robot that goes on.
 pub const PACE_TIME_CONSTANT_S: f32 = 8.0;
+/// A second, slower count tells who goes on for minutes from who opens a few pages: its time constant, and the requests
+/// within it that weigh as much as one within the quick one. Thirty-two in a minute weigh as much as five at once.
+const LONG_TIME_CONSTANT_S: f32 = 64.0;
+const LONG_WEIGHT: f32 = 5.0 / 32.0;
 /// Services whose demand is told apart for one source; a further one takes over the least recent one's count.
 const SERVICES_PER_SOURCE: usize = 3;
 /// Points of protocol abuse from which a source is suspect, and the time constant with which they fade.
 const ABUSE_POINTS_SUSPECT: f32 = 10.0;
 const ABUSE_FADE_S: f32 = 60.0;
-/// Refusals ignored from which a source is suspect; the fade makes it "about eight within ten seconds".
-const IGNORED_SUSPECT: f32 = 8.0;
+/// Refusals ignored from which a source is suspect; with the fade, more than 1.7 a second must go on for long: a person
+/// who reloads in anger does not get there, a robot at four a second does within about ten seconds.
+const IGNORED_SUSPECT: f32 = 10.0;
 const IGNORED_FADE_S: f32 = 6.0;
 /// Ignored refusals count at most this often, so that the parallel requests of one page count once.
-const IGNORED_SPACING_TICKS: u32 = 25;
+const IGNORED_SPACING_TICKS: u32 = 16;
 /// Demand over the suspect rate for this long makes suspect.
 const OVER_TICKS: u32 = 63;
 /// First term of suspicion; it doubles up to ten times this.
@@ -52,12 +57,14 @@ struct Tally {
     seen: u32,
     /// Requests, fading with the time constant.
     count: f32,
+    /// Requests, fading with the long time constant.
+    long: f32,
     /// Share used and not yet regained, in requests, at `used_at`.
     used: f32,
     used_at: u32,
 }
 
-const NO_TALLY: Tally = Tally { service: NO_SERVICE, seen: 0, count: 0.0, used: 0.0, used_at: 0 };
+const NO_TALLY: Tally = Tally { service: NO_SERVICE, seen: 0, count: 0.0, long: 0.0, used: 0.0, used_at: 0 };
 
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
@@ -125,10 +132,12 @@ impl Entry {
         let age_s = seconds(tick.wrapping_sub(self.first));
         let tally = self.tally(service, tick);
         tally.count += 1.0;
-        let pace_per_s = tally.count / PACE_TIME_CONSTANT_S;
+        tally.long += 1.0;
+        let quick = tally.count / PACE_TIME_CONSTANT_S;
+        let pace_per_s = quick.max(tally.long * LONG_WEIGHT / PACE_TIME_CONSTANT_S);
         // A young source has had no time to fill the window: correct for it, from a quarter of a second on.
         let filled = 1.0 - (-age_s.max(0.25) / PACE_TIME_CONSTANT_S).exp();
-        let rate_per_s = pace_per_s / filled;
+        let rate_per_s = quick / filled;
         let (used, used_age_s) = (tally.used, seconds(tick.wrapping_sub(tally.used_at)));
         let ignored_refusal = self.note_ignored(tick, scale);
         if rate_per_s > suspect_rate_per_s * scale {
@@ -291,6 +300,7 @@ impl Entry {
         let span_s = seconds(tick.wrapping_sub(tally.seen));
         if span_s > 0.0 {
             tally.count *= (-span_s / PACE_TIME_CONSTANT_S).exp();
+            tally.long *= (-span_s / LONG_TIME_CONSTANT_S).exp();
             tally.seen = tick;
         }
         tally

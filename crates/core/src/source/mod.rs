@@ -11,6 +11,7 @@ use core::time::Duration;
 
 pub use entry::PACE_TIME_CONSTANT_S;
 pub use key::SourceKey;
+pub(crate) use key::splitmix;
 pub use shard::SourceShard;
 
 use crate::Standing;
@@ -80,7 +81,8 @@ pub enum Outcome {
 pub struct SourceView {
     /// Whose account.
     pub key: SourceKey,
-    /// Requests lately (fading with 8 s), a second: orders sources from light to heavy. A newcomer is light.
+    /// Requests lately (fading with 8 s; or, where that weighs more, with 64 s), a second: orders sources from light to
+    /// heavy. A newcomer is light.
     pub pace_per_s: f32,
     /// The same corrected for a young source: the best estimate of its demand rate.
     pub rate_per_s: f32,

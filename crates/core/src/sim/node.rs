@@ -1,0 +1,406 @@
+//! One node of the estate, event by event.
+
+use core::cmp::Reverse;
+use core::time::Duration;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use super::check::{Watch, tables_are_bounded};
+use super::{Arrival, Phase, Population, Report, Rng, Scenario, Shape, Upstream};
+use crate::bounds::SOURCE_SHARDS;
+use crate::source::splitmix;
+use crate::{
+    Asking, Brain, Decision, Gauge, Lanes, Moment, NodeGate, NodeSlot, Offer, Outcome, Posture, Pressure, Reason,
+    ServiceId, Slot, SourceKey, SourceShard, SourceView, Standing, Ticket, Wake, Window, Woken, decide,
+    effective_standing, shard_of,
+};
+
+const TICK_US: u64 = 100_000;
+const SWEEP_US: u64 = 10_000;
+/// Sources of one population that share a wider prefix.
+const SOURCES_PER_PREFIX: u64 = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Done(u32),
+    Request { population: u16, left: u16, source: u64 },
+    Visit(u16),
+    Sweep,
+    Tick,
+}
+
+struct Flight {
+    population: u16,
+    key: SourceKey,
+    sent: Moment,
+    started: Moment,
+    cost_s: f64,
+    failed: bool,
+    slot: Option<Slot>,
+    node: Option<NodeSlot>,
+}
+
+struct Service {
+    id: ServiceId,
+    lanes: Lanes,
+    upstream: Upstream,
+    waiting: BTreeMap<Ticket, u32>,
+    inflight: Gauge,
+    queued: Gauge,
+    watch: Watch,
+}
+
+struct Node<'a> {
+    scenario: &'a Scenario,
+    number: u64,
+    seed: u64,
+    rng: Rng,
+    now: Moment,
+    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    sequence: u64,
+    shards: Vec<SourceShard>,
+    brain: Brain,
+    posture: Posture,
+    window: Window,
+    gate: NodeGate,
+    services: Vec<Service>,
+    flights: Vec<Flight>,
+    free: Vec<u32>,
+    report: Report,
+}
+
+/// Plays node `number` of the estate: its own sources, its own core. Same seed, same report.
+#[must_use]
+pub fn play_node(scenario: &Scenario, number: u64, seed: u64) -> Report {
+    let mut node = Node::new(scenario, number, seed);
+    for population in 0..scenario.populations.len() {
+        node.schedule_visit(population as u16);
+    }
+    node.at(TICK_US, Event::Tick);
+    node.at(SWEEP_US, Event::Sweep);
+    // Visits end with the play; what is then under way is let end, so that leaks show.
+    while let Some(Reverse((at, _, event))) = node.events.pop() {
+        node.now = Moment(at);
+        node.play(event);
+    }
+    for service in &node.services {
+        if service.lanes.inflight() != 0 || service.lanes.queued() != 0 {
+            node.report.breach(|| format!("left at the end: {:?}", service.lanes));
+        }
+    }
+    if node.gate.inflight() != 0 {
+        node.report.breach(|| "permits of the node left at the end".into());
+    }
+    node.report
+}
+
+impl<'a> Node<'a> {
+    fn new(scenario: &'a Scenario, number: u64, seed: u64) -> Self {
+        let brain = Brain::new(&scenario.brain);
+        let services = scenario.upstreams.iter().enumerate().map(|(n, model)| Service {
+            id: ServiceId(n as u16),
+            lanes: Lanes::new(),
+            upstream: Upstream::new(*model),
+            waiting: BTreeMap::new(),
+            inflight: Gauge::default(),
+            queued: Gauge::default(),
+            watch: Watch::default(),
+        });
+        Self {
+            scenario,
+            number,
+            seed,
+            rng: Rng::new(seed ^ splitmix(number)),
+            now: Moment(0),
+            events: BinaryHeap::new(),
+            sequence: 0,
+            shards: (0..SOURCE_SHARDS).map(|_| SourceShard::new(scenario.sources.clone())).collect(),
+            posture: brain.posture(Moment(0)),
+            brain,
+            window: Window::new(scenario.upstreams.len()),
+            gate: NodeGate::default(),
+            services: services.collect(),
+            flights: Vec::new(),
+            free: Vec::new(),
+            report: Report::default(),
+        }
+    }
+
+    fn at(&mut self, at_us: u64, event: Event) {
+        self.sequence += 1;
+        self.events.push(Reverse((at_us, self.sequence, event)));
+    }
+
+    fn after(&mut self, span_s: f64, event: Event) {
+        self.at(self.now.0 + (span_s * 1e6) as u64, event);
+    }
+
+    fn population(&self, population: u16) -> &'a Population {
+        &self.scenario.populations[usize::from(population)]
+    }
+
+    fn play(&mut self, event: Event) {
+        let over = self.now.as_secs_f64() >= self.scenario.seconds;
+        match event {
+            Event::Visit(population) if !over => self.visit(population),
+            Event::Visit(_) => {}
+            Event::Request { population, left, source } => {
+                if left > 1 {
+                    let gap_s = self.rng.exponential(self.population(population).gap_s);
+                    self.after(gap_s, Event::Request { population, left: left - 1, source });
+                }
+                self.request(population, source);
+            }
+            Event::Done(flight) => self.done(flight),
+            Event::Sweep => {
+                self.sweep();
+                if !over || !self.events.is_empty() && self.busy() {
+                    self.at(self.now.0 + SWEEP_US, Event::Sweep);
+                }
+            }
+            Event::Tick => {
+                self.tick();
+                if !over || self.busy() {
+                    self.at(self.now.0 + TICK_US, Event::Tick);
+                }
+            }
+        }
+    }
+
+    fn busy(&self) -> bool {
+        self.services.iter().any(|s| s.lanes.inflight() > 0 || s.lanes.queued() > 0)
+    }
+
+    fn schedule_visit(&mut self, population: u16) {
+        let visits = self.population(population);
+        // At the full rate; those above the level of the moment are thinned out, so that any shape comes out right.
+        let at_s = self.now.as_secs_f64().max(visits.shape.starts_s());
+        let wait_s = at_s - self.now.as_secs_f64() + self.rng.exponential(1.0 / visits.visits_per_s);
+        if self.now.as_secs_f64() + wait_s < visits.shape.ends_s() {
+            self.after(wait_s, Event::Visit(population));
+        }
+    }
+
+    fn visit(&mut self, population: u16) {
+        self.schedule_visit(population);
+        let visitor = self.population(population);
+        if self.rng.unit() >= visitor.shape.level(self.now.as_secs_f64()) {
+            return;
+        }
+        let source = match visitor.shape {
+            Shape::Adapting(from, _) => {
+                let turn = ((self.now.as_secs_f64() - from) / 10.0) as u64;
+                let parts = [64, 16, 256, 4, 1024][turn as usize % 5];
+                let active = (visitor.sources / parts).max(1);
+                (turn * active + self.rng.below(active)) % visitor.sources
+            }
+            Shape::Steady | Shape::Between(..) | Shape::Ramp(..) => self.rng.below(visitor.sources),
+        };
+        self.play(Event::Request { population, left: visitor.burst as u16, source });
+    }
+
+    fn key(&self, population: u16, source: u64, wide: bool) -> SourceKey {
+        let source = if wide { source / SOURCES_PER_PREFIX } else { source };
+        let name = splitmix(self.number << 16 | u64::from(population) << 1 | u64::from(wide));
+        SourceKey::from_hash(splitmix(name.wrapping_mul(3) ^ splitmix(self.seed ^ source)))
+    }
+
+    fn count(&mut self, population: u16, sent: Moment) -> &mut super::Count {
+        let phase = Phase::at(self.scenario, sent.as_secs_f64());
+        self.report.count(usize::from(population), phase)
+    }
+
+    fn observe(&mut self, key: SourceKey, service: ServiceId) -> SourceView {
+        let suspect_rate = self.posture.services[service.index()].suspect_rate_per_s;
+        self.shards[shard_of(key)].observe(key, self.now, service, suspect_rate)
+    }
+
+    fn request(&mut self, population: u16, source: u64) {
+        let (now, asker) = (self.now, self.population(population));
+        let service = ServiceId(asker.service);
+        self.report.requests += 1;
+        let key = self.key(population, source, false);
+        let view = self.observe(key, service);
+        let standing = effective_standing(asker.proved, view.standing_hint);
+        let pressed = self.posture.services[service.index()].pressure == Pressure::Pressed;
+        // The wider prefix costs a second look: only taken while it can matter.
+        let wide =
+            (pressed && asker.proved.is_none()).then(|| self.observe(self.key(population, source, true), service));
+        self.window.services[service.index()].note_offered(standing, &view, 1.0);
+        let count = self.count(population, now);
+        count.sent += 1;
+        count.suspect += u64::from(standing == Standing::Suspect);
+        let asking = Asking {
+            service,
+            criticality: asker.criticality,
+            proved: asker.proved,
+            view: &view,
+            wide: wide.as_slice(),
+            bid: 0,
+            cost: 1.0,
+            wait_max: None,
+        };
+        let (ask, charges) = match decide(&asking, now, &self.posture.services[service.index()]) {
+            Decision::Offer(ask, charges) => (ask, charges),
+            Decision::Refuse(reason) => {
+                self.window.services[service.index()].note_held_back(standing);
+                return self.refuse(population, key, now, reason);
+            }
+        };
+        let node = match self.gate.enter(asker.criticality, &self.posture.node) {
+            Ok(slot) => slot,
+            Err(reason) => return self.refuse(population, key, now, reason),
+        };
+        let flight = self.fly(population, key, node);
+        let mut woken = Woken::new();
+        let rules = &self.posture.services[service.index()];
+        match self.services[service.index()].lanes.offer(&ask, now, rules, &mut woken) {
+            Offer::Admit(slot) => {
+                self.commit(charges);
+                self.start(service, flight, slot);
+            }
+            Offer::Wait(ticket) => {
+                self.commit(charges);
+                let at = &mut self.services[service.index()];
+                at.waiting.insert(ticket, flight);
+                at.watch.waits();
+                at.queued.up(now);
+            }
+            Offer::Refuse(reason) => {
+                self.window.services[service.index()].lanes_refused += 1;
+                self.end(flight);
+                self.refuse(population, key, now, reason);
+            }
+        }
+        self.wake(service, woken);
+    }
+
+    fn commit(&mut self, charges: crate::Charges) {
+        let (now, shards) = (self.now, &mut self.shards);
+        charges.commit(|key, service, rate, cost| shards[shard_of(key)].charge(key, now, service, rate, cost));
+    }
+
+    fn fly(&mut self, population: u16, key: SourceKey, node: NodeSlot) -> u32 {
+        let cost_s = self.rng.exponential(1.0).clamp(0.3, 3.0) * self.population(population).cost_s;
+        let (sent, started) = (self.now, self.now);
+        let flight = Flight { population, key, sent, started, cost_s, failed: false, slot: None, node: Some(node) };
+        if let Some(at) = self.free.pop() {
+            self.flights[at as usize] = flight;
+            return at;
+        }
+        self.flights.push(flight);
+        self.flights.len() as u32 - 1
+    }
+
+    fn end(&mut self, flight: u32) {
+        if let Some(slot) = self.flights[flight as usize].node.take() {
+            self.gate.release(slot);
+        }
+        self.free.push(flight);
+    }
+
+    fn refuse(&mut self, population: u16, key: SourceKey, sent: Moment, reason: Reason) {
+        *self.count(population, sent).refused.entry(reason).or_default() += 1;
+        let refused = Outcome::Refused { retry_after_s: reason.retry_after_s().unwrap_or(0) };
+        self.shards[shard_of(key)].outcome(key, self.now, refused);
+    }
+
+    fn start(&mut self, service: ServiceId, flight: u32, slot: Slot) {
+        let rules = &self.posture.services[service.index()];
+        let at = &mut self.services[service.index()];
+        at.watch.admitted(slot.lane(), rules, &mut self.report);
+        at.inflight.up(self.now);
+        self.window.services[service.index()].admitted += 1;
+        let state = &mut self.flights[flight as usize];
+        state.slot = Some(slot);
+        state.started = self.now;
+        match at.upstream.arrive(flight, state.cost_s) {
+            Arrival::Begins(span_s) => self.after(span_s, Event::Done(flight)),
+            Arrival::Waits => {}
+            Arrival::Full => {
+                state.failed = true;
+                self.after(0.001, Event::Done(flight));
+            }
+        }
+    }
+
+    fn done(&mut self, flight: u32) {
+        let now = self.now;
+        let state = &mut self.flights[flight as usize];
+        let (population, key, sent, started, failed) =
+            (state.population, state.key, state.sent, state.started, state.failed);
+        let Some(slot) = state.slot.take() else { return };
+        let asker = self.population(population);
+        let service = ServiceId(asker.service);
+        let at = &mut self.services[service.index()];
+        if !failed && let Some((next, span_s)) = at.upstream.finish() {
+            self.after(span_s, Event::Done(next));
+        }
+        let in_time = now.since(sent).as_secs_f64() <= asker.deadline_s;
+        let count = self.count(population, sent);
+        match (failed, in_time) {
+            (true, _) => count.failed += 1,
+            (false, true) => count.good += 1,
+            (false, false) => count.late += 1,
+        }
+        let window = &mut self.window.services[service.index()];
+        if failed {
+            window.errors += 1;
+        } else {
+            window.note_completed(now.since(started), 1.0);
+            self.shards[shard_of(key)].outcome(key, now, Outcome::Good);
+        }
+        let at = &mut self.services[service.index()];
+        at.inflight.down(now);
+        at.watch.released(slot.lane());
+        let mut woken = Woken::new();
+        at.lanes.release(slot, now, &self.posture.services[service.index()], &mut woken);
+        self.end(flight);
+        self.wake(service, woken);
+    }
+
+    fn wake(&mut self, service: ServiceId, woken: Woken) {
+        for (ticket, wake) in woken {
+            let at = &mut self.services[service.index()];
+            at.watch.resolved(&mut self.report);
+            at.queued.down(self.now);
+            let Some(flight) = at.waiting.remove(&ticket) else {
+                self.report.breach(|| format!("{ticket:?} is not waiting"));
+                continue;
+            };
+            match wake {
+                Wake::Admit(slot) => self.start(service, flight, slot),
+                Wake::Refuse(reason) => {
+                    self.window.services[service.index()].lanes_shed += 1;
+                    let state = &self.flights[flight as usize];
+                    let (population, key, sent) = (state.population, state.key, state.sent);
+                    self.end(flight);
+                    self.refuse(population, key, sent, reason);
+                }
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        for n in 0..self.services.len() {
+            let mut woken = Woken::new();
+            let at = &mut self.services[n];
+            at.lanes.sweep(self.now, &self.posture.services[n], &mut woken);
+            let id = at.id;
+            self.wake(id, woken);
+            self.services[n].watch.agrees(&self.services[n].lanes, &self.posture.services[n], &mut self.report);
+        }
+    }
+
+    fn tick(&mut self) {
+        self.window.span = Duration::from_micros(TICK_US);
+        for (service, window) in self.services.iter_mut().zip(&mut self.window.services) {
+            window.inflight = service.inflight.take(self.now);
+            window.queued = service.queued.take(self.now);
+        }
+        self.posture = self.brain.tick(self.now, &self.window);
+        self.window.clear();
+        if self.now.0 % 10_000_000 == 0 {
+            tables_are_bounded(&self.shards, &mut self.report);
+        }
+    }
+}
