@@ -1,0 +1,3 @@
+//! temporary
+mod io;
+pub(crate) use io::GuardedHttp2;

@@ -1,0 +1,4 @@
+//! The listen stage over real sockets on loopback.
+
+mod http1;
+mod support;
