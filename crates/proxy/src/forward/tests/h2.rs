@@ -1,7 +1,7 @@
 //! HTTP/2 to upstreams: gRPC, sharing of connections, GOAWAY; and from HTTP/2 to HTTP/1.1.
 
 use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
 
@@ -22,7 +22,7 @@ where
     sender
 }
 
-type ServerBody = BoxBody<Bytes, hyper::Error>;
+type ServerBody = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// An HTTP/2 upstream; `streams_max` is what it allows.
 async fn serving<F, S>(streams_max: u32, service: S) -> (SocketAddr, Rc<Cell<usize>>)
@@ -70,13 +70,13 @@ fn grpc_streams_both_ways_and_ends_with_trailers() {
             });
             Response::builder()
                 .header("content-type", "application/grpc")
-                .body(BodyExt::boxed(SyncBody(StreamBody::new(Box::pin(frames)))))
+                .body(StreamBody::new(Box::pin(frames)).boxed_unsync())
                 .unwrap()
         })
         .await;
         let door = Door::http2(h2c(server), job()).await;
         let mut sender = client(door.address).await;
-        let (messages, queue) = futures_util::future::ready(tokio::sync::mpsc::channel::<Bytes>(1)).await;
+        let (messages, queue) = tokio::sync::mpsc::channel::<Bytes>(1);
         let outgoing = futures_util::stream::unfold(queue, |mut queue| async {
             let message = queue.recv().await?;
             Some((Ok::<_, std::convert::Infallible>(Frame::data(message)), queue))
@@ -103,26 +103,8 @@ fn grpc_streams_both_ways_and_ends_with_trailers() {
     });
 }
 
-/// A body that is `Sync` because all of the test is on one thread behind a lock that is never contended.
-struct SyncBody<B>(B);
-
-impl<S> http_body::Body for SyncBody<StreamBody<S>>
-where
-    S: futures_util::Stream<Item = Result<Frame<Bytes>, hyper::Error>> + Unpin,
-{
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        std::pin::Pin::new(&mut self.0).poll_frame(cx)
-    }
-}
-
 fn answer_with(bytes: impl Into<Bytes>) -> Response<ServerBody> {
-    Response::new(Full::new(bytes.into()).map_err(|never| match never {}).boxed())
+    Response::new(Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync())
 }
 
 #[test]
@@ -161,11 +143,11 @@ fn after_goaway_requests_take_another_connection() {
     local(async {
         // The first connection answers once, then says GOAWAY with the next request under way.
         let (server, connections) = scripted(|socket, number| async move {
-            let mut connection = h2::server::handshake(socket).await.unwrap();
+            let mut connection = ::h2::server::handshake(socket).await.unwrap();
             let mut served = 0;
             while let Some(Ok((_request, mut respond))) = connection.accept().await {
                 if number == 0 && served == 1 {
-                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    respond.send_reset(::h2::Reason::REFUSED_STREAM);
                     connection.graceful_shutdown();
                     continue;
                 }
@@ -192,10 +174,10 @@ fn after_goaway_requests_take_another_connection() {
 fn a_stream_that_is_reset_fails_alone() {
     local(async {
         let (server, connections) = scripted(|socket, _| async move {
-            let mut connection = h2::server::handshake(socket).await.unwrap();
+            let mut connection = ::h2::server::handshake(socket).await.unwrap();
             while let Some(Ok((request, mut respond))) = connection.accept().await {
                 if request.uri().path() == "/bad" {
-                    respond.send_reset(h2::Reason::INTERNAL_ERROR);
+                    respond.send_reset(::h2::Reason::INTERNAL_ERROR);
                 } else {
                     respond.send_response(Response::new(()), true).unwrap();
                 }
