@@ -230,3 +230,31 @@ const _: () = assert!(CONNECTION_SHARDS.is_power_of_two());
 const _: () = assert!(CONNECTION_SOURCES_MAX % CONNECTION_SHARDS == 0);
 const _: () = assert!(PROXY_V2_BYTES_MAX >= 16 + 216);
 const _: () = assert!(CHUNK_SIZE_DIGITS_MAX < 16);
+// Forwarding.
+/// HTTP/2 connections one worker keeps to one server.
+pub const UPSTREAM_H2_CONNECTIONS_MAX: usize = 4;
+/// Streams one worker puts on one HTTP/2 connection before it opens another; a server may allow fewer.
+pub const UPSTREAM_H2_STREAMS_MAX: usize = 100;
+/// Bytes of an upstream's answer head, and of the read buffer of a connection to it.
+pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Header fields of an upstream's answer.
+pub const UPSTREAM_HEADER_FIELDS_MAX: usize = 200;
+/// Addresses kept of one resolved name.
+pub const UPSTREAM_ADDRESSES_MAX: usize = 8;
+/// Milliseconds for which a resolved name is believed.
+pub const UPSTREAM_DNS_LIFE_MS: u64 = 5_000;
+/// Attempts for one request, whatever the configuration says.
+pub const UPSTREAM_ATTEMPTS_MAX: u32 = 8;
+/// Requests whose share of retries can be saved up in a retry budget.
+pub const RETRY_BANK_REQUESTS_MAX: u32 = 500;
+/// Addresses of a trusted forwarding chain that are passed on.
+pub const FORWARDED_HOPS_MAX: usize = 16;
+/// Milliseconds that a body waits for an upstream's 100 (Continue) before it is sent regardless.
+pub const EXPECT_WAIT_MS_MAX: u64 = 1_000;
+/// Milliseconds for which the rest of a request body is still taken after its answer is complete.
+pub const LINGER_MS_MAX: u64 = 2_000;
+/// Doublings of an ejection.
+pub const EJECTION_DOUBLINGS_MAX: u32 = 4;
+
+const _: () = assert!(SERVERS_PER_POOL_MAX <= 64, "forward keeps the servers that were tried in a 64-bit set");
+const _: () = assert!(UPSTREAM_HEAD_BYTES_MAX >= 8192, "hyper needs at least 8 KiB");

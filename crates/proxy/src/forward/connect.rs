@@ -1,0 +1,246 @@
+//! A connection to a server: name, socket, TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use guichet_core::Reason;
+use guichet_core::bounds::UPSTREAM_ADDRESSES_MAX;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::config::{Upstream, UpstreamProtocol};
+
+/// Why a pool's TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The CA file cannot be read or holds no certificate.
+    #[error("upstream {upstream}: ca {path}: {cause}; give a PEM file with at least one certificate")]
+    Ca {
+        /// Name of the pool.
+        upstream: String,
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// No CA was given and the system has none.
+    #[error("upstream {upstream}: the system has no CA certificates; install them or set ca")]
+    NoSystemRoots {
+        /// Name of the pool.
+        upstream: String,
+    },
+    /// The name to verify is neither a host name nor an address.
+    #[error("upstream {upstream}: {name} is no name that TLS can verify; set server_name")]
+    Name {
+        /// Name of the pool.
+        upstream: String,
+        /// The name.
+        name: String,
+    },
+    /// rustls refused the set-up.
+    #[error("upstream {upstream}: {cause}")]
+    Setup {
+        /// Name of the pool.
+        upstream: String,
+        /// What rustls said.
+        cause: String,
+    },
+}
+
+/// How TLS is spoken to a pool.
+pub(super) struct UpstreamTls {
+    connector: tokio_rustls::TlsConnector,
+    /// By position of the server.
+    names: Vec<ServerName<'static>>,
+    h2: bool,
+}
+
+impl std::fmt::Debug for UpstreamTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpstreamTls").field("names", &self.names).field("h2", &self.h2).finish_non_exhaustive()
+    }
+}
+
+impl UpstreamTls {
+    /// `None` for a pool that speaks cleartext.
+    pub(super) fn for_upstream(upstream: &Upstream) -> Result<Option<Self>, TlsError> {
+        let h2 = match upstream.protocol {
+            UpstreamProtocol::Http1 | UpstreamProtocol::H2c => return Ok(None),
+            UpstreamProtocol::Https => false,
+            UpstreamProtocol::H2 => true,
+        };
+        let name = || upstream.name.clone();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| TlsError::Setup { upstream: name(), cause: e.to_string() })?
+            .with_root_certificates(roots(upstream)?)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![if h2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+        let names = upstream
+            .servers
+            .iter()
+            .map(|server| {
+                let text = upstream.server_name.as_deref().unwrap_or_else(|| host_of(&server.address));
+                ServerName::try_from(text.to_owned())
+                    .map_err(|_| TlsError::Name { upstream: name(), name: text.to_owned() })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Some(Self { connector: tokio_rustls::TlsConnector::from(Arc::new(config)), names, h2 }))
+    }
+}
+
+fn roots(upstream: &Upstream) -> Result<rustls::RootCertStore, TlsError> {
+    let mut roots = rustls::RootCertStore::empty();
+    let Some(path) = &upstream.ca else {
+        // Single certificates of the system that rustls cannot use are left out; what they signed will not verify.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(TlsError::NoSystemRoots { upstream: upstream.name.clone() });
+        }
+        return Ok(roots);
+    };
+    let wrong = |cause: String| TlsError::Ca {
+        upstream: upstream.name.clone(),
+        path: path.display().to_string(),
+        cause,
+    };
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))? {
+        let certificate = certificate.map_err(|e| wrong(e.to_string()))?;
+        roots.add(certificate).map_err(|e| wrong(e.to_string()))?;
+    }
+    if roots.is_empty() { Err(wrong("no certificate in it".into())) } else { Ok(roots) }
+}
+
+/// The host part of `host:port`, without brackets.
+pub(super) fn host_of(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host)
+}
+
+/// A connection failed before anything was sent on it.
+#[derive(Debug)]
+pub(super) struct ConnectFailure {
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+/// Looks a server's address up. A numeric address needs no lookup.
+pub(super) async fn resolve(address: &str) -> Result<Vec<SocketAddr>, ConnectFailure> {
+    if let Ok(numeric) = address.parse::<SocketAddr>() {
+        return Ok(vec![numeric]);
+    }
+    let found = tokio::net::lookup_host(address).await.map_err(|e| ConnectFailure {
+        reason: Reason::UpstreamConnect,
+        detail: format!("name lookup of {address}: {e}"),
+    })?;
+    let addresses: Vec<SocketAddr> = found.take(UPSTREAM_ADDRESSES_MAX).collect();
+    if addresses.is_empty() {
+        return Err(ConnectFailure {
+            reason: Reason::UpstreamConnect,
+            detail: format!("name lookup of {address}: no address"),
+        });
+    }
+    Ok(addresses)
+}
+
+/// Connects to the first address that accepts, and speaks TLS where the pool does. The caller sets the deadline.
+pub(super) async fn open(
+    addresses: &[SocketAddr],
+    server: usize,
+    tls: Option<&UpstreamTls>,
+) -> Result<Stream, ConnectFailure> {
+    let mut last = String::from("no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(socket) => {
+                // Answers must not wait for an acknowledgement; a socket that refuses this still works.
+                let _ = socket.set_nodelay(true);
+                return match tls {
+                    None => Ok(Stream::Plain(socket)),
+                    Some(tls) => tls.handshake(socket, server).await,
+                };
+            }
+            Err(e) => last = format!("connect to {address}: {e}"),
+        }
+    }
+    Err(ConnectFailure { reason: Reason::UpstreamConnect, detail: last })
+}
+
+impl UpstreamTls {
+    async fn handshake(&self, socket: TcpStream, server: usize) -> Result<Stream, ConnectFailure> {
+        let failed = |detail: String| ConnectFailure { reason: Reason::UpstreamTls, detail };
+        let name = self.names[server].clone();
+        let stream = self
+            .connector
+            .connect(name, socket)
+            .await
+            .map_err(|e| failed(format!("TLS handshake as {:?}: {e}", self.names[server])))?;
+        if self.h2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(failed("the server does not offer h2 by ALPN; set protocol = \"https\"".into()));
+        }
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+/// The socket, with or without TLS.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_write(cx, bytes),
+            Self::Tls(s) => Pin::new(s).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_write_vectored(cx, slices),
+            Self::Tls(s) => Pin::new(s).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(s) => s.is_write_vectored(),
+            Self::Tls(s) => s.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_flush(cx),
+            Self::Tls(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
