@@ -40,7 +40,9 @@ pub struct TraceCounters {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The endpoint is not `http://host:port[/base]`.
-    #[error("trace.otlp_endpoint {0:?} is not of the form http://host:port (a collector with TLS needs an agent on this machine)")]
+    #[error(
+        "trace.otlp_endpoint {0:?} is not of the form http://host:port (a collector with TLS needs an agent on this machine)"
+    )]
     Endpoint(String),
     /// The thread could not be started.
     #[error("the thread that exports traces could not be started: {0}")]
@@ -63,8 +65,7 @@ impl SpanSink {
         if !entry.trace.is_some_and(|trace| trace.sampled()) {
             return;
         }
-        let sent = self.within_rate(now)
-            && Span::of(entry).is_some_and(|span| self.queue.try_send(span).is_ok());
+        let sent = self.within_rate(now) && Span::of(entry).is_some_and(|span| self.queue.try_send(span).is_ok());
         if !sent {
             self.counters.dropped.fetch_add(1, Relaxed);
         }
@@ -109,7 +110,7 @@ impl SpanExporter {
         std::thread::Builder::new().name("guichet-traces".into()).spawn(move || {
             runtime.block_on(worker.run(stopped));
             // Nobody listening any more is no error.
-            drop(finished.send(()));
+            let _ = finished.send(());
         })?;
         Ok((SpanSink { queue, counters, window: Arc::default() }, Self { stop: Some(stop), done }))
     }
