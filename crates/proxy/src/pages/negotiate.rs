@@ -220,8 +220,8 @@ mod tests {
     proptest! {
         #[test]
         fn anything_is_answered(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-            language_for(Some(&bytes));
-            kind_for(Some(&bytes), ClientKind::Browser);
+            prop_assert!(Language::ALL.contains(&language_for(Some(&bytes))));
+            prop_assert!(Kind::ALL.contains(&kind_for(Some(&bytes), ClientKind::Browser)));
         }
     }
 }
