@@ -136,6 +136,7 @@ impl Export {
         let mut stopping = false;
         while !stopping {
             stopping = self.fill(&mut batch, &mut stopped).await;
+            self.top_up(&mut batch);
             if batch.is_empty() {
                 continue;
             }
@@ -149,14 +150,19 @@ impl Export {
         }
         // What was queued before the order, in whole batches; a collector that fails now is not waited for.
         for _ in 0..=TRACE_QUEUE_SPANS_MAX / TRACE_BATCH_SPANS_MAX {
-            while batch.len() < TRACE_BATCH_SPANS_MAX
-                && let Ok(span) = self.spans.try_recv()
-            {
-                batch.push(span);
-            }
+            self.top_up(&mut batch);
             if batch.is_empty() || !self.send(&mut batch).await {
                 break;
             }
+        }
+    }
+
+    /// Takes what is there without waiting.
+    fn top_up(&mut self, batch: &mut Vec<Span>) {
+        while batch.len() < TRACE_BATCH_SPANS_MAX
+            && let Ok(span) = self.spans.try_recv()
+        {
+            batch.push(span);
         }
     }
 
