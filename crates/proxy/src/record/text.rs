@@ -64,11 +64,16 @@ impl serde::Serialize for Escaped<'_> {
     }
 }
 
+/// Appends formatted text.
+pub(super) fn put(out: &mut String, text: fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = out.write_fmt(text);
+}
+
 /// Writes a value as one unquoted word of a log line, `-` where there is none.
 pub(super) fn word_or_dash(out: &mut String, value: Option<&str>, bytes_max: usize) {
     match value {
-        // Writing to a String cannot fail.
-        Some(text) if !text.is_empty() => drop(write!(out, "{}", Escaped::word(text.as_bytes(), bytes_max))),
+        Some(text) if !text.is_empty() => put(out, format_args!("{}", Escaped::word(text.as_bytes(), bytes_max))),
         Some(_) | None => out.push('-'),
     }
 }

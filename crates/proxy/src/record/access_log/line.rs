@@ -1,6 +1,5 @@
 //! The two shapes of a line. Every text that a client can influence goes through [`Escaped`].
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use guichet_core::bounds::{LOG_PATH_BYTES_MAX, LOG_TEXT_BYTES_MAX};
@@ -8,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::super::ids::hex;
-use super::super::text::word_or_dash;
+use super::super::text::{put, word_or_dash};
 use super::super::{Entry, Escaped};
 
 /// Most lines fit; longer ones grow once.
@@ -64,7 +63,6 @@ impl<T: std::fmt::Display> Serialize for Shown<T> {
 
 /// One JSON object and a line feed.
 pub(super) fn json(entry: &Entry<'_>, mask: bool) -> Vec<u8> {
-
     let mut digits = [0; 32];
     let fields = Fields {
         time: Shown(timestamp(entry)),
@@ -97,7 +95,7 @@ pub(super) fn json(entry: &Entry<'_>, mask: bool) -> Vec<u8> {
     };
     let mut line = Vec::with_capacity(LINE_BYTES_USUAL);
     // Neither the fields nor writing to memory can fail.
-    drop(serde_json::to_writer(&mut line, &fields));
+    let _ = serde_json::to_writer(&mut line, &fields);
     line.push(b'\n');
     line
 }
@@ -106,37 +104,40 @@ pub(super) fn json(entry: &Entry<'_>, mask: bool) -> Vec<u8> {
 /// belongs to the person who asks.
 pub(super) fn combined(entry: &Entry<'_>, mask: bool) -> Vec<u8> {
     let mut line = String::with_capacity(LINE_BYTES_USUAL);
-    // Writing to a String cannot fail.
-    drop(write!(line, "{} - ", client(entry, mask)));
+    put(&mut line, format_args!("{} - ", client(entry, mask)));
     word_or_dash(&mut line, entry.partner, LOG_TEXT_BYTES_MAX);
-    drop(write!(
-        line,
-        " [{}] \"{} {} {}\" {} {} \"-\" \"",
-        timestamp(entry).strftime("%d/%b/%Y:%H:%M:%S +0000"),
-        Escaped::word(entry.method.as_bytes(), 32),
-        Escaped::word(entry.path.as_bytes(), LOG_PATH_BYTES_MAX),
-        entry.protocol,
-        entry.status,
-        entry.bytes_out,
-    ));
+    put(
+        &mut line,
+        format_args!(
+            " [{}] \"{} {} {}\" {} {} \"-\" \"",
+            timestamp(entry).strftime("%d/%b/%Y:%H:%M:%S +0000"),
+            Escaped::word(entry.method.as_bytes(), 32),
+            Escaped::word(entry.path.as_bytes(), LOG_PATH_BYTES_MAX),
+            entry.protocol,
+            entry.status,
+            entry.bytes_out
+        ),
+    );
     match entry.user_agent {
-        Some(agent) => drop(write!(line, "{}\"", word(agent))),
+        Some(agent) => put(&mut line, format_args!("{}\"", word(agent))),
         None => line.push_str("-\""),
     }
-    drop(write!(line, " {} service=", entry.request_id));
+    put(&mut line, format_args!(" {} service=", entry.request_id));
     word_or_dash(&mut line, Some(entry.service), LOG_TEXT_BYTES_MAX);
     line.push_str(" upstream=");
     word_or_dash(&mut line, Some(entry.upstream), LOG_TEXT_BYTES_MAX);
-    drop(write!(
-        line,
-        " lane={} standing={} reason={} duration_ms={} queue_ms={} reference={}",
-        entry.lane.name(),
-        entry.standing.name(),
-        entry.reason.map_or("-", |reason| reason.label()),
-        ms(entry.duration_us),
-        ms(entry.queue_us),
-        entry.reference().as_ref().map_or("-", |reference| reference.as_str()),
-    ));
+    put(
+        &mut line,
+        format_args!(
+            " lane={} standing={} reason={} duration_ms={} queue_ms={} reference={}",
+            entry.lane.name(),
+            entry.standing.name(),
+            entry.reason.map_or("-", |reason| reason.label()),
+            ms(entry.duration_us),
+            ms(entry.queue_us),
+            entry.reference().as_ref().map_or("-", |reference| reference.as_str())
+        ),
+    );
     line.push('\n');
     line.into_bytes()
 }

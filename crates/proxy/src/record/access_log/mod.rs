@@ -89,7 +89,7 @@ impl AccessLog {
         std::thread::Builder::new().name("guichet-log".into()).spawn(move || {
             write_lines(sink, &lines, &reopen, &stop);
             // Nobody listening any more is no error.
-            drop(finished.send(()));
+            let _ = finished.send(());
         })?;
         log.queue = Some(queue);
         writer.done = Some(done);

@@ -46,9 +46,15 @@ impl Registry {
         out.sample(&[("version", self.version)], 1.0);
         out.gauge("guichet_workers", "Worker threads.");
         out.sample(&[], self.workers.len() as f64);
-        out.gauge("guichet_config_reload_success", "1 if the last reload succeeded, 0 if an old configuration is in force.");
+        out.gauge(
+            "guichet_config_reload_success",
+            "1 if the last reload succeeded, 0 if an old configuration is in force.",
+        );
         out.sample(&[], f64::from(u8::from(self.reload_success.load(Relaxed))));
-        out.gauge("guichet_config_last_reload_seconds", "When the configuration in force was loaded, seconds since 1970.");
+        out.gauge(
+            "guichet_config_last_reload_seconds",
+            "When the configuration in force was loaded, seconds since 1970.",
+        );
         out.sample(&[], self.last_reload_unix_s.load(Relaxed) as f64);
         out.gauge("guichet_certificate_expiry_seconds", "When a certificate expires, seconds since 1970.");
         for (name, expiry) in certificates {
@@ -58,7 +64,10 @@ impl Registry {
 
     fn requests(&self, out: &mut Exposition, services: &[(usize, &str)]) {
         let sum = |at, of: &dyn Fn(&ServiceCounters) -> &Counter| self.service_sum(at, of);
-        out.counter("guichet_requests_total", "Requests by class of the status sent; none: the connection ended first.");
+        out.counter(
+            "guichet_requests_total",
+            "Requests by class of the status sent; none: the connection ended first.",
+        );
         for (at, name) in services {
             for (class, label) in CLASSES.iter().enumerate() {
                 out.sample_if_any(&[("service", name), ("class", label)], sum(*at, &|s| &s.classes[class]));
@@ -71,20 +80,27 @@ impl Registry {
                 out.sample_if_any(&labels, sum(*at, &|s| &s.reasons[index]));
             }
         }
-        let outcomes = |out: &mut Exposition, at, labels: [(&str, &str); 2], of: &dyn Fn(&ServiceCounters) -> &Outcomes| {
-            let [first, second] = labels;
-            let forwarded = sum(at, &|s| &of(s).forwarded);
-            out.sample_if_any(&[first, second, ("outcome", "forwarded")], forwarded);
-            out.sample_if_any(&[first, second, ("outcome", "refused")], sum(at, &|s| &of(s).refused));
-        };
-        out.counter("guichet_requests_by_standing_total", "Requests by standing of the client, forwarded or refused at the door.");
+        let outcomes =
+            |out: &mut Exposition, at, labels: [(&str, &str); 2], of: &dyn Fn(&ServiceCounters) -> &Outcomes| {
+                let [first, second] = labels;
+                let forwarded = sum(at, &|s| &of(s).forwarded);
+                out.sample_if_any(&[first, second, ("outcome", "forwarded")], forwarded);
+                out.sample_if_any(&[first, second, ("outcome", "refused")], sum(at, &|s| &of(s).refused));
+            };
+        out.counter(
+            "guichet_requests_by_standing_total",
+            "Requests by standing of the client, forwarded or refused at the door.",
+        );
         for (at, name) in services {
             for standing in Standing::ALL {
                 let labels = [("service", *name), ("standing", standing.name())];
                 outcomes(out, *at, labels, &|s| &s.standings[standing.index()]);
             }
         }
-        out.counter("guichet_requests_by_lane_total", "Requests by lane (criticality), forwarded or refused at the door.");
+        out.counter(
+            "guichet_requests_by_lane_total",
+            "Requests by lane (criticality), forwarded or refused at the door.",
+        );
         for (at, name) in services {
             for lane in Criticality::ALL {
                 outcomes(out, *at, [("service", *name), ("lane", lane.name())], &|s| &s.lanes[lane.index()]);
@@ -103,9 +119,15 @@ impl Registry {
     fn times(&self, out: &mut Exposition, services: &[(usize, &str)]) {
         type Of = fn(&ServiceCounters) -> &Histogram;
         let families: [(&str, &str, Of); 3] = [
-            ("guichet_request_duration_seconds", "From the head to the end of the answer; answered requests only.", |s| &s.duration),
+            (
+                "guichet_request_duration_seconds",
+                "From the head to the end of the answer; answered requests only.",
+                |s| &s.duration,
+            ),
             ("guichet_queue_wait_seconds", "Waited for a slot; forwarded requests only.", |s| &s.queue_wait),
-            ("guichet_upstream_first_byte_seconds", "From admission to the first byte of the server's answer.", |s| &s.first_byte),
+            ("guichet_upstream_first_byte_seconds", "From admission to the first byte of the server's answer.", |s| {
+                &s.first_byte
+            }),
         ];
         for (family, help, of) in families {
             out.histogram(family, help);
@@ -127,7 +149,11 @@ impl Registry {
             ("guichet_admission_limit", "Adaptive concurrency limit of a service, requests.", |g| &g.limit),
             ("guichet_admission_in_flight", "Requests in flight at a service.", |g| &g.in_flight),
             ("guichet_admission_queued", "Requests waiting for a slot.", |g| &g.queued),
-            ("guichet_admission_fair_rate", "What one source gets at present, requests a second; +Inf: nobody is held to a share.", |g| &g.fair_rate),
+            (
+                "guichet_admission_fair_rate",
+                "What one source gets at present, requests a second; +Inf: nobody is held to a share.",
+                |g| &g.fair_rate,
+            ),
             ("guichet_admission_pressure", "Pressure on a service, 0 to 1.", |g| &g.pressure),
         ];
         for (family, help, of) in families {
@@ -149,7 +175,10 @@ impl Registry {
         for (at, name) in listeners {
             out.sample_if_any(&[("listener", name)], sum(*at, &|l| &l.opened));
         }
-        out.counter("guichet_connections_refused_total", "Connections refused, or ended for a reason outside a request.");
+        out.counter(
+            "guichet_connections_refused_total",
+            "Connections refused, or ended for a reason outside a request.",
+        );
         for (at, name) in listeners {
             for (index, reason) in Reason::ALL.iter().enumerate() {
                 let labels = [("listener", *name), ("reason", reason.label())];
@@ -213,7 +242,8 @@ impl Registry {
         out.gauge("guichet_log_failing", "1 while the access log cannot be opened or written.");
         out.sample(&[], of_log(|l| u64::from(l.failing.load(Relaxed))));
         out.counter("guichet_log_suppressed_total", "Refusals not logged, by sampling or the cap a second.");
-        let suppressed = self.workers.iter().fold(0_u64, |sum, (block, _)| sum.wrapping_add(block.log_suppressed.get()));
+        let suppressed =
+            self.workers.iter().fold(0_u64, |sum, (block, _)| sum.wrapping_add(block.log_suppressed.get()));
         out.sample(&[], suppressed as f64);
         let trace = self.trace.get();
         out.counter("guichet_trace_spans_exported_total", "Spans that the collector took.");

@@ -1,6 +1,6 @@
 //! The text format of Prometheus, version 0.0.4.
 
-use std::fmt::Write as _;
+use super::super::text::put;
 
 use super::counters::BUCKETS_US;
 
@@ -37,8 +37,7 @@ impl Exposition {
 
     fn begin(&mut self, name: &'static str, kind: &str, help: &str) {
         self.family = name;
-        // Writing to a String cannot fail, here and below.
-        drop(writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}"));
+        put(&mut self.out, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
@@ -80,7 +79,7 @@ impl Exposition {
         if before == ',' {
             self.out.push('}');
         }
-        drop(writeln!(self.out, " {}", number(value)));
+        put(&mut self.out, format_args!(" {}\n", number(value)));
     }
 }
 

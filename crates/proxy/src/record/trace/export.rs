@@ -40,7 +40,9 @@ pub struct TraceCounters {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The endpoint is not `http://host:port[/base]`.
-    #[error("trace.otlp_endpoint {0:?} is not of the form http://host:port (a collector with TLS needs an agent on this machine)")]
+    #[error(
+        "trace.otlp_endpoint {0:?} is not of the form http://host:port (a collector with TLS needs an agent on this machine)"
+    )]
     Endpoint(String),
     /// The thread could not be started.
     #[error("the thread that exports traces could not be started: {0}")]
@@ -63,8 +65,7 @@ impl SpanSink {
         if !entry.trace.is_some_and(|trace| trace.sampled()) {
             return;
         }
-        let sent = self.within_rate(now)
-            && Span::of(entry).is_some_and(|span| self.queue.try_send(span).is_ok());
+        let sent = self.within_rate(now) && Span::of(entry).is_some_and(|span| self.queue.try_send(span).is_ok());
         if !sent {
             self.counters.dropped.fetch_add(1, Relaxed);
         }
@@ -109,7 +110,7 @@ impl SpanExporter {
         std::thread::Builder::new().name("guichet-traces".into()).spawn(move || {
             runtime.block_on(worker.run(stopped));
             // Nobody listening any more is no error.
-            drop(finished.send(()));
+            let _ = finished.send(());
         })?;
         Ok((SpanSink { queue, counters, window: Arc::default() }, Self { stop: Some(stop), done }))
     }
@@ -135,6 +136,7 @@ impl Export {
         let mut stopping = false;
         while !stopping {
             stopping = self.fill(&mut batch, &mut stopped).await;
+            self.top_up(&mut batch);
             if batch.is_empty() {
                 continue;
             }
@@ -148,14 +150,19 @@ impl Export {
         }
         // What was queued before the order, in whole batches; a collector that fails now is not waited for.
         for _ in 0..=TRACE_QUEUE_SPANS_MAX / TRACE_BATCH_SPANS_MAX {
-            while batch.len() < TRACE_BATCH_SPANS_MAX
-                && let Ok(span) = self.spans.try_recv()
-            {
-                batch.push(span);
-            }
+            self.top_up(&mut batch);
             if batch.is_empty() || !self.send(&mut batch).await {
                 break;
             }
+        }
+    }
+
+    /// Takes what is there without waiting.
+    fn top_up(&mut self, batch: &mut Vec<Span>) {
+        while batch.len() < TRACE_BATCH_SPANS_MAX
+            && let Ok(span) = self.spans.try_recv()
+        {
+            batch.push(span);
         }
     }
 
