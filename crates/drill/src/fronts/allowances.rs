@@ -115,7 +115,7 @@ fn whole(value: f64) -> u32 {
 }
 
 /// The hard limit of descriptors, which peers are given.
-fn fd_limit() -> u64 {
+pub(crate) fn fd_limit() -> u64 {
     let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
     limit.map_or(1024, |(_, hard)| hard.min(200_000))
 }

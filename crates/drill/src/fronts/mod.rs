@@ -1,10 +1,10 @@
 //! The fronts that drills compare: nothing at all, the peers at their best, and Guichet.
 
-mod allowances;
+pub(crate) mod allowances;
 mod direct;
 mod envoy;
-mod guichet;
-mod haproxy;
+pub(crate) mod guichet;
+pub(crate) mod haproxy;
 pub mod install;
 mod nginx;
 pub(crate) mod process;
