@@ -85,6 +85,14 @@ impl Problem {
     }
 }
 
+impl fmt::Display for Problem {
+    /// On one line, for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = printable(&self.file.display().to_string());
+        write!(f, "{file}:{}:{}: {} (mend: {})", self.line, self.column, self.cause, self.mend)
+    }
+}
+
 /// Everything that was found: why a configuration was refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {

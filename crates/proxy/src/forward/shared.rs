@@ -97,6 +97,12 @@ impl PoolShared {
         self.servers.iter().map(|s| s.in_flight.load(Ordering::Relaxed)).sum()
     }
 
+    /// Requests in flight at one server, over all workers; 0 for a position that does not exist.
+    #[must_use]
+    pub fn server_in_flight(&self, server: usize) -> u32 {
+        self.servers.get(server).map_or(0, |s| s.in_flight.load(Ordering::Relaxed))
+    }
+
     /// Servers that are neither unhealthy nor ejected.
     #[must_use]
     pub fn healthy_servers(&self, now: Moment) -> usize {

@@ -86,6 +86,7 @@ pub enum Changed {
 
 #[derive(Debug, Default)]
 struct Watched {
+    files: Vec<CertificateFiles>,
     listeners: Vec<Arc<ListenerTls>>,
     stamps: HashMap<PathBuf, Stamp>,
 }
@@ -93,10 +94,13 @@ struct Watched {
 /// The certificates of a node.
 #[derive(Debug)]
 pub struct CertificateStore {
-    files: Vec<CertificateFiles>,
     table: Arc<ArcSwap<Table>>,
     /// Taken at start and by the one task that reloads; never on the way of a connection.
     watched: Mutex<Watched>,
+}
+
+fn stamps_of(files: &[CertificateFiles]) -> impl Iterator<Item = (PathBuf, Stamp)> + '_ {
+    files.iter().flat_map(|f| [&f.cert, &f.key]).map(|path| (path.clone(), files::stamp(path)))
 }
 
 impl CertificateStore {
@@ -106,9 +110,26 @@ impl CertificateStore {
     /// The first file that cannot be used, and why.
     pub fn load(files: &[CertificateFiles]) -> Result<Arc<Self>, TlsError> {
         // Stamps are taken before reading: a file replaced in between is read again.
-        let stamps = files.iter().flat_map(|f| [&f.cert, &f.key]).map(|p| (p.clone(), files::stamp(p))).collect();
+        let stamps = stamps_of(files).collect();
         let table = Arc::new(ArcSwap::from_pointee(Table::load(files)?));
-        Ok(Arc::new(Self { files: files.to_vec(), table, watched: Mutex::new(Watched { listeners: vec![], stamps }) }))
+        let watched = Watched { files: files.to_vec(), listeners: vec![], stamps };
+        Ok(Arc::new(Self { table, watched: Mutex::new(watched) }))
+    }
+
+    /// Serves other certificates from now on (a reload of the configuration).
+    ///
+    /// # Errors
+    /// The first file that cannot be used, and why; everything old then stays in use.
+    pub fn replace(&self, files: &[CertificateFiles]) -> Result<(), TlsError> {
+        let mut watched = self.watched.lock();
+        let mut stamps: HashMap<PathBuf, Stamp> = stamps_of(files).collect();
+        for authority in watched.listeners.iter().filter_map(|tls| tls.partner_ca.as_ref()) {
+            stamps.insert(authority.clone(), files::stamp(authority));
+        }
+        self.table.store(Arc::new(Table::load(files)?));
+        watched.files = files.to_vec();
+        watched.stamps = stamps;
+        Ok(())
     }
 
     /// TLS for a listener: TLS 1.2 and 1.3, HTTP/2 by ALPN where the listener offers it, sessions resumed by tickets
@@ -172,7 +193,7 @@ impl CertificateStore {
             return Ok(Changed::Nothing);
         }
         let changed = |path: &PathBuf| fresh.get(path) != watched.stamps.get(path);
-        let table = Table::load(&self.files)?;
+        let table = Table::load(&watched.files)?;
         let mut configs = Vec::new();
         for tls in &watched.listeners {
             if tls.partner_ca.as_ref().is_some_and(changed) {
