@@ -120,13 +120,18 @@ fn write_certificates(dir: &Path) -> anyhow::Result<()> {
     if cert.exists() && key.exists() {
         return Ok(());
     }
-    let mut names: Vec<String> = SERVICES.iter().map(|(name, ..)| format!("{name}.localhost")).collect();
-    names.push("localhost".to_owned());
+    let hosts: Vec<String> = SERVICES.iter().map(|(name, ..)| format!("{name}.localhost")).collect();
+    let names: Vec<&str> = hosts.iter().map(String::as_str).chain(["localhost"]).collect();
     let made = guichet_proxy::listen::tls::self_signed(&names).context("make a certificate")?;
-    std::fs::write(&cert, made.chain_pem)?;
-    std::fs::write(dir.join("ca.pem"), made.ca_pem)?;
-    guichet_proxy::config::write_secret(&key, made.key_pem.as_bytes())
-        .with_context(|| format!("write {}", key.display()))
+    std::fs::write(&cert, made.cert)?;
+    std::fs::write(dir.join("ca.pem"), made.ca)?;
+    write_secret(&key, made.key.as_bytes()).with_context(|| format!("write {}", key.display()))
+}
+
+/// Writes a file that only its owner can read.
+fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 fn start_estate(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {

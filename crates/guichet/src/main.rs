@@ -2,7 +2,8 @@
 
 mod demo;
 
-use std::path::PathBuf;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -51,36 +52,63 @@ enum Command {
     /// Measure the data plane beside its peers (`cargo xtask bench`).
     #[command(hide = true)]
     Bench(guichet_drill::bench::BenchArgs),
-    /// Install the peers that drills and bench compare with.
+    /// Install the peers that drills and bench compare with, and say where each is.
     #[command(hide = true)]
     Peers {
-        /// `install`
-        action: String,
+        #[command(subcommand)]
+        action: PeersAction,
+    },
+}
+
+#[derive(Subcommand)]
+enum PeersAction {
+    /// Install them, as root on Debian; elsewhere say what to install.
+    Install {
+        /// nginx, haproxy, envoy; all where none is named.
+        names: Vec<String>,
     },
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Serve { config } => guichet_proxy::serve::serve_file(&config),
-        Command::Check { config, json } => return guichet_proxy::config::check_command(&config, json),
-        Command::Schema { markdown } => {
-            print!("{}", guichet_proxy::config::schema_text(markdown));
-            Ok(())
-        }
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Drill(arguments) => return guichet_drill::run(arguments),
-        Command::Estate(cli) => guichet_estate::run(cli),
-        Command::Bench(arguments) => guichet_drill::bench::bench(arguments),
-        Command::Peers { action } if action == "install" => guichet_drill::fronts::install_peers(),
-        Command::Peers { action } => {
-            Err(anyhow::anyhow!("unknown action {action:?}: there is only `guichet peers install`"))
-        }
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Cli::parse().command) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("guichet: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Serve { config } => guichet_proxy::serve::serve_file(&config).map(done),
+        Command::Check { config, json } => check(&config, json),
+        Command::Schema { markdown: true } => write_out(&guichet_proxy::config::reference_markdown()),
+        Command::Schema { markdown: false } => {
+            write_out(&format!("{}\n", serde_json::to_string_pretty(&guichet_proxy::config::schema())?))
+        }
+        Command::Demo(arguments) => demo::run(&arguments).map(done),
+        Command::Drill(arguments) => guichet_drill::run(&arguments, &fronts()),
+        Command::Estate(cli) => guichet_estate::run(cli).map(done),
+        Command::Bench(arguments) => guichet_drill::bench::bench(&arguments).map(done),
+        Command::Peers { action: PeersAction::Install { names } } => {
+            guichet_drill::fronts::install_peers(&names).map(done)
+        }
+    }
+}
+
+fn check(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let colour = out.is_terminal();
+    Ok(ExitCode::from(guichet_proxy::config::check(config, json, colour, &mut out)?))
+}
+
+fn write_out(text: &str) -> anyhow::Result<ExitCode> {
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fronts() -> Vec<Box<dyn guichet_drill::front::Front>> {
+    guichet_drill::fronts::NAMES.into_iter().filter_map(guichet_drill::fronts::by_name).collect()
 }
