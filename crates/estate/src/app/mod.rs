@@ -1,0 +1,163 @@
+//! The interface behind the mobile application: a session, a home screen, one's parcels, approvals of payments.
+
+use crate::bounds::{PARCELS_SEEDED, PER_USER_SEEDED, USERS};
+use crate::credentials;
+use crate::ids;
+use crate::kit::{Json, Kit, SignIn, private, sign_in};
+use crate::problem::Problem;
+use crate::seed;
+use crate::sessions::{Life, Sessions};
+use crate::store::{Tx, now_ms, rfc3339};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+pub(crate) const MIGRATIONS: &[&str] = &["
+CREATE TABLE parcel (id TEXT PRIMARY KEY, owner TEXT NOT NULL, code TEXT NOT NULL, site TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX parcel_owner ON parcel (owner);
+CREATE TABLE approval (
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, merchant TEXT NOT NULL, amount_cents INTEGER NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('waiting', 'approved', 'refused')), decided_ms INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX approval_owner ON approval (owner);
+"];
+
+#[derive(Clone)]
+struct App {
+    kit: Kit,
+    sessions: Sessions,
+}
+
+/// Test data: the last known step of each parcel, three approvals that wait for each user.
+pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
+    credentials::seed(tx).await?;
+    let today = seed::today_ms();
+    let parcels: Vec<_> = (0..PARCELS_SEEDED)
+        .filter_map(|n| {
+            let last = seed::parcel_events(n, today).pop()?;
+            Some((ids::parcel(n), ids::user(ids::parcel_owner(n)), last.code, last.site, last.at_ms))
+        })
+        .collect();
+    let sql = "INSERT INTO parcel SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?)";
+    seed::insert(tx, sql, &parcels).await?;
+    let approvals: Vec<_> = (0..USERS)
+        .flat_map(|n| (1..=PER_USER_SEEDED).map(move |k| (format!("apr-{n:04}-{k}"), ids::user(n), 1000 * k + n)))
+        .collect();
+    let sql = "INSERT INTO approval SELECT value->>0, value->>1, 'Librairie du Port', value->>2, 'waiting', NULL FROM json_each(?)";
+    seed::insert(tx, sql, &approvals).await
+}
+
+pub(crate) fn router(kit: &Kit) -> Router {
+    let state = App { kit: kit.clone(), sessions: kit.sessions(Life::DAY) };
+    let routes = Router::new()
+        .route("/v1/sessions", kit.op("login", post(login)))
+        .route("/v1/home", kit.op("home", get(home)))
+        .route("/v1/parcels/{id}", kit.op("parcel", get(parcel)))
+        .route("/v1/approvals/{id}", kit.op("approve", post(approve)));
+    kit.finish_api(routes.with_state(state))
+}
+
+async fn login(State(app): State<App>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
+    let life = app.sessions.life_s();
+    sign_in(&app.kit, &app.sessions, &headers, &body.value, StatusCode::CREATED, |_, token| {
+        json!({"token": token, "token_type": "Bearer", "expires_in_s": life})
+    })
+    .await
+}
+
+type ParcelRow = (String, String, String, i64);
+
+fn parcel_json((id, code, site, at): &ParcelRow) -> serde_json::Value {
+    json!({"id": id, "code": code, "site": site, "at": rfc3339(*at), "is_final": code == "DI1"})
+}
+
+async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    let user = app.sessions.require(&headers).await?;
+    let parcels: Vec<ParcelRow> =
+        sqlx::query_as("SELECT id, code, site, at_ms FROM parcel WHERE owner = ? ORDER BY at_ms DESC LIMIT 50")
+            .bind(&user.name)
+            .fetch_all(&app.kit.store.reader)
+            .await?;
+    let approvals: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT id, merchant, amount_cents FROM approval WHERE owner = ? AND status = 'waiting' ORDER BY id LIMIT 50",
+    )
+    .bind(&user.name)
+    .fetch_all(&app.kit.store.reader)
+    .await?;
+    let approvals: Vec<_> = approvals
+        .iter()
+        .map(|(id, merchant, cents)| json!({"id": id, "merchant": merchant, "amount_cents": cents, "currency": "EUR"}))
+        .collect();
+    let (given, family) = seed::name(user.n);
+    let parcels: Vec<_> = parcels.iter().map(parcel_json).collect();
+    Ok(private(json!({"user": user.name, "name": format!("{given} {family}"), "parcels": parcels, "approvals": approvals})))
+}
+
+async fn parcel(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let user = app.sessions.require(&headers).await?;
+    let id = ids::s10(&id).map_err(|_| Problem::malformed("this is no S10 identifier: two letters, nine digits, two letters"))?;
+    let row: Option<ParcelRow> = sqlx::query_as("SELECT id, code, site, at_ms FROM parcel WHERE id = ? AND owner = ?")
+        .bind(&id)
+        .bind(&user.name)
+        .fetch_optional(&app.kit.store.reader)
+        .await?;
+    Ok(private(parcel_json(&row.ok_or_else(|| Problem::not_found("parcel"))?)))
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Choice {
+    Approve,
+    Refuse,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decision {
+    decision: Choice,
+}
+
+/// `POST /v1/approvals/{id}`: decided once; the same decision again is the same answer, another one is refused.
+async fn approve(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let user = app.sessions.require(&headers).await?;
+    let decision = match body.as_ref() {
+        [] => Choice::Approve,
+        json => serde_json::from_slice::<Decision>(json).map_err(|error| Problem::invalid(error.to_string()))?.decision,
+    };
+    let status = if decision == Choice::Approve { "approved" } else { "refused" };
+    let mut tx = app.kit.store.begin().await?;
+    let before: Option<(String, Option<i64>)> =
+        sqlx::query_as("SELECT status, decided_ms FROM approval WHERE id = ? AND owner = ?")
+            .bind(&id)
+            .bind(&user.name)
+            .fetch_optional(&mut *tx)
+            .await?;
+    let decided = match before.ok_or_else(|| Problem::not_found("approval"))? {
+        (before, Some(decided)) if before == status => decided,
+        (before, Some(_)) => {
+            return Err(Problem::new(StatusCode::CONFLICT, "decided", format!("this approval was {before} already")));
+        }
+        (_, None) => {
+            let now = now_ms();
+            sqlx::query("UPDATE approval SET status = ?, decided_ms = ? WHERE id = ?")
+                .bind(status)
+                .bind(now)
+                .bind(&id)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            now
+        }
+    };
+    Ok(private(json!({"id": id, "status": status, "decided_at": rfc3339(decided)})))
+}

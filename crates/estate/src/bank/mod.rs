@@ -1,0 +1,103 @@
+//! The online bank: accounts, statements, and transfers that are booked only with a code bound to amount and payee
+//! (EU 2018/389, article 5).
+
+mod transfers;
+
+use crate::bounds::STATEMENT_ENTRIES_MAX;
+use crate::credentials;
+use crate::ids;
+use crate::kit::{Json, Kit, SignIn, private, sign_in};
+use crate::ledger;
+use crate::problem::Problem;
+use crate::seed;
+use crate::sessions::{Life, Sessions};
+use crate::store::{Tx, rfc3339};
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+pub(crate) const MIGRATIONS: &[&str] = &[ledger::SCHEMA, transfers::SCHEMA];
+
+
+#[derive(Clone)]
+pub(crate) struct Bank {
+    pub(super) kit: Kit,
+    pub(super) sessions: Sessions,
+}
+
+/// Test data: a current account with 10,000 € and a savings account with 5,000 € for each user.
+pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
+    credentials::seed(tx).await?;
+    transfers::make_secret(tx).await?;
+    let mut accounts: Vec<ledger::Opening> = Vec::new();
+    for n in 0..crate::bounds::USERS {
+        for (k, label, cents) in [(1, "Compte courant", 1_000_000), (2, "Livret d'épargne", 500_000)] {
+            accounts.push((ids::account(n, k), ids::user(n), Some(ids::iban(n, k)), label, cents));
+        }
+    }
+    ledger::open_accounts(tx, &accounts, seed::today_ms()).await
+}
+
+pub(crate) fn router(kit: &Kit) -> Router {
+    let state = Bank { kit: kit.clone(), sessions: kit.sessions(Life::SHORT) };
+    let routes = Router::new()
+        .route("/login", kit.op("login", post(login)))
+        .route("/accounts", kit.op("accounts", get(accounts)))
+        .route("/accounts/{id}/statement", kit.op("statement", get(statement)))
+        .route("/transfers", kit.op("transfer", post(transfers::ask)))
+        .route("/transfers/{id}/sms", kit.op("outbox", get(transfers::outbox)))
+        .route("/transfers/{id}/confirm", kit.op("confirm", post(transfers::confirm)));
+    kit.finish_api(routes.with_state(state))
+}
+
+async fn login(State(bank): State<Bank>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
+    let life = bank.sessions.life_s();
+    sign_in(&bank.kit, &bank.sessions, &headers, &body.value, StatusCode::OK, |user, _| {
+        json!({"user": user.name, "expires_in_s": life})
+    })
+    .await
+}
+
+async fn accounts(State(bank): State<Bank>, headers: HeaderMap) -> Result<Response, Problem> {
+    let user = bank.sessions.require(&headers).await?;
+    let rows: Vec<(String, String, String, i64)> =
+        sqlx::query_as("SELECT id, iban, label, balance_cents FROM account WHERE owner = ? ORDER BY id")
+            .bind(&user.name)
+            .fetch_all(&bank.kit.store.reader)
+            .await?;
+    let list: Vec<_> = rows
+        .iter()
+        .map(|(id, iban, label, cents)| {
+            json!({"id": id, "iban": iban, "label": label, "balance_cents": cents, "currency": "EUR"})
+        })
+        .collect();
+    Ok(private(json!({"accounts": list})))
+}
+
+async fn statement(State(bank): State<Bank>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let user = bank.sessions.require(&headers).await?;
+    let account: Option<(String, i64)> = sqlx::query_as("SELECT iban, balance_cents FROM account WHERE id = ? AND owner = ?")
+        .bind(&id)
+        .bind(&user.name)
+        .fetch_optional(&bank.kit.store.reader)
+        .await?;
+    let (iban, balance_cents) = account.ok_or_else(|| Problem::not_found("account"))?;
+    let rows: Vec<(i64, String, String, i64, i64)> = sqlx::query_as(
+        "SELECT j.at_ms, j.kind, j.reference, e.amount_cents, e.balance_cents
+         FROM entry e JOIN journal j ON j.id = e.journal WHERE e.account = ? ORDER BY e.id DESC LIMIT ?",
+    )
+    .bind(&id)
+    .bind(STATEMENT_ENTRIES_MAX)
+    .fetch_all(&bank.kit.store.reader)
+    .await?;
+    let entries: Vec<_> = rows
+        .iter()
+        .map(|(at, kind, reference, amount, after)| {
+            json!({"at": rfc3339(*at), "kind": kind, "reference": reference, "amount_cents": amount, "balance_cents": after})
+        })
+        .collect();
+    Ok(private(json!({"id": id, "iban": iban, "currency": "EUR", "balance_cents": balance_cents, "entries": entries})))
+}

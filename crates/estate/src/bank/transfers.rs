@@ -1,0 +1,242 @@
+//! Transfers: asked for, confirmed with a code, booked.
+//!
+//! The code is kept only as HMAC(key, id | amount | currency | payee | code): any change of amount or payee voids it. The
+//! text with the code goes to an outbox, as it would to an SMS queue; reading it there stands for having the telephone.
+
+use super::Bank;
+use crate::bounds::{CODE_LIFE_MS, CODE_TRIES_MAX, TRANSFER_CENTS_MAX, TRANSFERS_PENDING_PER_USER_MAX};
+use crate::credentials::User;
+use crate::ids;
+use crate::kit::{Json, private};
+use crate::ledger::{self, Movement, WORLD};
+use crate::once::{Demand, Taken, hash, key};
+use crate::problem::Problem;
+use crate::store::{Tx, now_ms, rfc3339};
+use axum::extract::{Path, State};
+use axum::response::Response;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use sha2::Sha256;
+use sqlx::SqlitePool;
+
+pub(super) const SCHEMA: &str = "
+CREATE TABLE transfer (
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, payer TEXT NOT NULL REFERENCES account (id), payee_iban TEXT NOT NULL,
+  amount_cents INTEGER NOT NULL CHECK (amount_cents > 0), reference TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('pending', 'booked', 'void')),
+  code_mac BLOB NOT NULL, tries INTEGER NOT NULL DEFAULT 0, asked_ms INTEGER NOT NULL, journal INTEGER REFERENCES journal (id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX transfer_pending ON transfer (owner, status, asked_ms);
+CREATE TABLE outbox (transfer TEXT PRIMARY KEY REFERENCES transfer (id), text TEXT NOT NULL, code TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    amount_cents: i64,
+    payee_iban: String,
+    payer_account: Option<String>,
+    #[serde(default)]
+    reference: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Confirm {
+    code: String,
+    amount_cents: i64,
+    payee_iban: String,
+}
+
+/// Makes the key of the codes, once.
+pub(super) async fn make_secret(tx: &mut Tx) -> anyhow::Result<()> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    sqlx::query("INSERT INTO secret VALUES ('transfer-code', ?)").bind(&bytes[..]).execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn code_mac(reader: &SqlitePool, bound: (&str, i64, &str), code: &str) -> Result<Hmac<Sha256>, Problem> {
+    let secret: Vec<u8> =
+        sqlx::query_scalar("SELECT bytes FROM secret WHERE name = 'transfer-code'").fetch_one(reader).await?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(&secret).map_err(|error| Problem::internal(&error))?;
+    let (id, amount_cents, payee) = bound;
+    mac.update(format!("{id}|{amount_cents}|EUR|{payee}|{code}").as_bytes());
+    Ok(mac)
+}
+
+/// Six digits, each as likely as another.
+fn new_code() -> Result<String, Problem> {
+    // 2^32 mod 10^6 codes are likelier by one part in 4,294: drawn again, so that none is.
+    const FAIR: u32 = u32::MAX - u32::MAX % 1_000_000;
+    for _ in 0..64 {
+        let mut bytes = [0; 4];
+        getrandom::fill(&mut bytes).map_err(|error| Problem::internal(&error))?;
+        let drawn = u32::from_le_bytes(bytes);
+        if drawn < FAIR {
+            return Ok(format!("{:06}", drawn % 1_000_000));
+        }
+    }
+    Err(Problem::internal(&"the random source gives no fair code"))
+}
+
+/// `POST /transfers`
+pub(super) async fn ask(State(bank): State<Bank>, headers: HeaderMap, body: Json<Ask>) -> Result<Response, Problem> {
+    let user = bank.sessions.require(&headers).await?;
+    let Ask { amount_cents, payee_iban, payer_account, reference } = &body.value;
+    if !(1..=TRANSFER_CENTS_MAX).contains(amount_cents) {
+        return Err(Problem::invalid(format!("amount_cents takes 1 to {TRANSFER_CENTS_MAX}")));
+    }
+    let payee = ids::iban_checked(payee_iban).ok_or_else(|| Problem::invalid("payee_iban is no valid IBAN"))?;
+    if reference.chars().count() > 140 || reference.chars().any(char::is_control) {
+        return Err(Problem::invalid("reference takes 140 characters at most, on one line"));
+    }
+    let demand = Demand { caller: &user.name, route: "transfers", key: key(&headers)?, body_hash: hash(&body.bytes) };
+    let mut turn = match bank.kit.once(demand).await? {
+        Taken::Before(response) => return Ok(response),
+        Taken::Now(turn) => turn,
+    };
+    let payer = payer_account.clone().unwrap_or_else(|| ids::account(user.n, 1));
+    let known: Option<(String, i64)> = sqlx::query_as("SELECT iban, balance_cents FROM account WHERE id = ? AND owner = ?")
+        .bind(&payer)
+        .bind(&user.name)
+        .fetch_optional(&mut *turn.tx)
+        .await?;
+    let (payer_iban, balance_cents) = known.ok_or_else(|| Problem::invalid("payer_account is none of yours"))?;
+    if payer_iban == payee {
+        return Err(Problem::invalid("payer and payee are the same account"));
+    }
+    if balance_cents < *amount_cents {
+        return Err(ledger::insufficient());
+    }
+    let id = format!("tr-{}", uuid::Uuid::new_v4().simple());
+    let now = now_ms();
+    let pending = Pending { id: &id, payer: &payer, payee: &payee, amount_cents: *amount_cents, reference, now };
+    make_pending(&bank, &mut turn.tx, &user, &pending).await?;
+    let answer = json!({
+        "id": id, "status": "pending", "amount_cents": amount_cents, "currency": "EUR", "payee_iban": payee,
+        "expires_at": rfc3339(now + CODE_LIFE_MS), "confirm": format!("/transfers/{id}/confirm"),
+    });
+    turn.finish(StatusCode::ACCEPTED, &answer).await
+}
+
+struct Pending<'a> {
+    id: &'a str,
+    payer: &'a str,
+    payee: &'a str,
+    amount_cents: i64,
+    reference: &'a str,
+    now: i64,
+}
+
+/// Voids what is too old or too many, then writes the transfer and the text with its code.
+async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'_>) -> Result<(), Problem> {
+    let &Pending { id, payer, payee, amount_cents, reference, now } = pending;
+    let voided: Vec<String> = sqlx::query_scalar(
+        "UPDATE transfer SET status = 'void' WHERE owner = ?1 AND status = 'pending' AND (asked_ms <= ?2 OR id NOT IN
+         (SELECT id FROM transfer WHERE owner = ?1 AND status = 'pending' ORDER BY asked_ms DESC, id LIMIT ?3)) RETURNING id",
+    )
+    .bind(&user.name)
+    .bind(now - CODE_LIFE_MS)
+    .bind(TRANSFERS_PENDING_PER_USER_MAX - 1)
+    .fetch_all(&mut **tx)
+    .await?;
+    for id in voided {
+        sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(id).execute(&mut **tx).await?;
+    }
+    let code = new_code()?;
+    let mac = code_mac(&bank.kit.store.reader, (id, amount_cents, payee), &code).await?;
+    sqlx::query(
+        "INSERT INTO transfer (id, owner, payer, payee_iban, amount_cents, reference, status, code_mac, asked_ms)
+         VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
+    )
+    .bind(id)
+    .bind(&user.name)
+    .bind(payer)
+    .bind(payee)
+    .bind(amount_cents)
+    .bind(reference)
+    .bind(&mac.finalize().into_bytes()[..])
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    let (euros, cents) = (amount_cents / 100, amount_cents % 100);
+    let text = format!("Virement de {euros},{cents:02} EUR vers {payee}. Code : {code}. Ne le donnez à personne.");
+    sqlx::query("INSERT INTO outbox VALUES (?, ?, ?)").bind(id).bind(text).bind(code).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// `GET /transfers/{id}/sms`
+pub(super) async fn outbox(State(bank): State<Bank>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let user = bank.sessions.require(&headers).await?;
+    let message: Option<(String, String)> = sqlx::query_as(
+        "SELECT text, code FROM outbox JOIN transfer ON id = transfer WHERE id = ? AND owner = ? AND asked_ms > ?",
+    )
+    .bind(&id)
+    .bind(&user.name)
+    .bind(now_ms() - CODE_LIFE_MS)
+    .fetch_optional(&bank.kit.store.reader)
+    .await?;
+    let (text, code) = message.ok_or_else(|| Problem::not_found("message"))?;
+    Ok(private(json!({"text": text, "code": code})))
+}
+
+type Row = (String, String, i64, String, String, Vec<u8>, i64, i64);
+
+/// `POST /transfers/{id}/confirm`
+pub(super) async fn confirm(
+    State(bank): State<Bank>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Json<Confirm>,
+) -> Result<Response, Problem> {
+    let user = bank.sessions.require(&headers).await?;
+    let mut tx = bank.kit.store.begin().await?;
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT payer, payee_iban, amount_cents, reference, status, code_mac, tries, asked_ms FROM transfer
+         WHERE id = ? AND owner = ?",
+    )
+    .bind(&id)
+    .bind(&user.name)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let (payer, payee, amount_cents, reference, status, code_mac_kept, tries, asked_ms) =
+        row.ok_or_else(|| Problem::not_found("transfer"))?;
+    let now = now_ms();
+    if status == "booked" {
+        return Err(Problem::new(StatusCode::CONFLICT, "already-booked", "this transfer was booked; its code is used up"));
+    }
+    if status == "void" || tries >= CODE_TRIES_MAX || asked_ms <= now - CODE_LIFE_MS {
+        return Err(Problem::new(StatusCode::GONE, "void", "this transfer's code is no longer valid; ask again"));
+    }
+    // The code is checked against what the client says that it confirms: another amount or payee is a wrong code.
+    let said = ids::iban_checked(&body.value.payee_iban).unwrap_or_default();
+    let mac = code_mac(&bank.kit.store.reader, (&id, body.value.amount_cents, &said), &body.value.code).await?;
+    if mac.verify_slice(&code_mac_kept).is_err() {
+        let tries = tries + 1;
+        let status = if tries >= CODE_TRIES_MAX { "void" } else { "pending" };
+        sqlx::query("UPDATE transfer SET tries = ?, status = ? WHERE id = ?")
+            .bind(tries)
+            .bind(status)
+            .bind(&id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        return Err(Problem::new(StatusCode::FORBIDDEN, "wrong-code", "the code does not fit this amount and this payee"));
+    }
+    let payee_account: Option<String> =
+        sqlx::query_scalar("SELECT id FROM account WHERE iban = ?").bind(&payee).fetch_optional(&mut *tx).await?;
+    let to = payee_account.as_deref().unwrap_or(WORLD);
+    let movement = Movement { kind: "transfer", reference: &reference, from: &payer, to, amount_cents, at_ms: now };
+    let journal = ledger::book(&mut tx, &movement).await?;
+    sqlx::query("UPDATE transfer SET status = 'booked', journal = ? WHERE id = ?")
+        .bind(journal)
+        .bind(&id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(&id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(private(json!({"id": id, "status": "booked", "journal": journal, "amount_cents": amount_cents, "payee_iban": payee})))
+}

@@ -1,0 +1,100 @@
+//! Every bound of the estate, in one place, with assertions that relate them.
+//!
+//! The estate depends on nothing in the workspace, so its bounds stand here and not in the core's file.
+
+use std::time::Duration;
+
+/// Test users, `user0000` upwards.
+pub const USERS: u32 = 1000;
+/// Parcels known at first start.
+pub const PARCELS_SEEDED: u32 = 2000;
+/// Documents of each user, approvals of each user, at first start.
+pub const PER_USER_SEEDED: u32 = 3;
+
+/// Bytes of a request body, but for a document deposit.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one document.
+pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of all documents of one user.
+pub const DOCUMENTS_BYTES_PER_USER_MAX: i64 = 64 * 1024 * 1024;
+/// Documents of one user.
+pub const DOCUMENTS_PER_USER_MAX: i64 = 2000;
+/// How long the bytes of a body may take to arrive while a worker waits for them.
+pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
+/// How long a handler may take, its body being there.
+pub const HANDLER_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may be without a whole request head: also how long it may idle. Above the 60 s for which
+/// proxies keep idle connections, so that it is the proxy that closes.
+pub const HEAD_READ_MAX: Duration = Duration::from_secs(75);
+/// How long a stop waits for requests under way.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Connections of one service; further ones wait in the kernel's backlog.
+pub const CONNECTIONS_PER_SERVICE_MAX: usize = 4096;
+/// Concurrent streams of one HTTP/2 connection.
+pub const H2_STREAMS_MAX: u32 = 256;
+/// Requests under way in one service without a capacity model.
+pub const UNMETERED_WORKERS: u32 = 256;
+/// Requests waiting for a worker in one service without a capacity model.
+pub const UNMETERED_QUEUE_MAX: u32 = 4096;
+/// Workers that a capacity file may declare for one service.
+pub const WORKERS_MAX: u32 = 100_000;
+/// Requests that a capacity file may let wait in one service.
+pub const QUEUE_MAX: u32 = 1_000_000;
+/// Milliseconds that a capacity file may declare for one operation, before and after the collapse factor.
+pub const COST_MS_MAX: f64 = 60_000.0;
+/// Bytes of a capacity file.
+pub const CAPACITY_FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// Readers of one service's database; there is always one writer.
+pub const READERS: u32 = 4;
+/// How long a request waits for a database connection.
+pub const POOL_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Argon2 verifications under way at once in one service.
+pub const PASSWORD_CHECKS_MAX: usize = 2;
+/// Requests waiting for an Argon2 verification in one service.
+pub const PASSWORD_WAITERS_MAX: usize = 128;
+/// Bytes of a password; a longer one is wrong without being hashed.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Sessions of one user in one service; the oldest goes first.
+pub const SESSIONS_PER_USER_MAX: i64 = 16;
+
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_LIFE_MS: i64 = 24 * 3600 * 1000;
+/// Old idempotency keys removed by each write.
+pub const IDEMPOTENCY_PURGE_MAX: i64 = 16;
+
+/// Cents of one transfer.
+pub const TRANSFER_CENTS_MAX: i64 = 1_000_000;
+/// Transfers of one user that wait for their code; the oldest is voided first.
+pub const TRANSFERS_PENDING_PER_USER_MAX: i64 = 8;
+/// Wrong codes that a transfer survives, less one.
+pub const CODE_TRIES_MAX: i64 = 5;
+/// Life of a transfer code.
+pub const CODE_LIFE_MS: i64 = 5 * 60 * 1000;
+/// Entries of a statement.
+pub const STATEMENT_ENTRIES_MAX: i64 = 50;
+/// Cents of one card payment.
+pub const CARD_CENTS_MAX: i64 = 150_000;
+/// Cents that one card may pay in 24 hours.
+pub const CARD_DAY_CENTS_MAX: i64 = 500_000;
+/// Payments of one card in 24 hours.
+pub const CARD_DAY_COUNT_MAX: i64 = 1000;
+/// SMS that wait to be sent; beyond, the partner is asked to come back.
+pub const SMS_QUEUED_MAX: i64 = 100_000;
+/// Cents of one operation at a counter.
+pub const COUNTER_CENTS_MAX: i64 = 300_000;
+/// Scans of one parcel.
+pub const SCANS_PER_PARCEL_MAX: i64 = 64;
+/// Reads of one agent in an hour.
+pub const FILE_READS_PER_HOUR_MAX: i64 = 2000;
+/// Characters of a search.
+pub const SEARCH_CHARS_MAX: usize = 80;
+/// Results of a search.
+pub const SEARCH_RESULTS_MAX: i64 = 20;
+
+const _: () = assert!(BODY_BYTES_MAX < DOCUMENT_BYTES_MAX);
+const _: () = assert!((DOCUMENT_BYTES_MAX as i64) < DOCUMENTS_BYTES_PER_USER_MAX);
+const _: () = assert!(CARD_CENTS_MAX < CARD_DAY_CENTS_MAX);
+const _: () = assert!(HEAD_READ_MAX.as_secs() > 60);
+const _: () = assert!(PARCELS_SEEDED.is_multiple_of(USERS));

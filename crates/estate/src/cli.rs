@@ -1,0 +1,183 @@
+//! The command line: `guichet-estate all ...`, or one service alone; also embedded as `guichet estate`.
+
+use crate::capacity::CapacityModel;
+use crate::estate::{Estate, Options};
+use crate::service::Service;
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The reference postal bank that drills protect.
+#[derive(Debug, Parser)]
+#[command(name = "guichet-estate", version)]
+pub struct Cli {
+    /// What to start.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be started.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// All nine services, each with a listener of its own: base port + 1 (portal) to base port + 9 (staff).
+    All(All),
+    /// The public website.
+    Portal(One),
+    /// The interface behind the mobile application.
+    App(One),
+    /// Who is who.
+    Identity(One),
+    /// The document vault.
+    Vault(One),
+    /// The online bank.
+    Bank(One),
+    /// Cards, SMS codes and instant transfers.
+    Rails(One),
+    /// Operations at post office counters.
+    Counter(One),
+    /// Scans, tracking and prices of parcels.
+    Parcels(One),
+    /// Files read by the staff.
+    Staff(One),
+    /// Write the verifiers of the published test passwords (`seed/verifiers.bin` of the source).
+    #[command(hide = true)]
+    MakeVerifiers {
+        /// The file to write.
+        file: PathBuf,
+    },
+}
+
+/// Options of `all`.
+#[derive(Args, Debug)]
+pub struct All {
+    /// Services listen on this port plus their number, 1 to 9; 0: each on a free port.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=65526))]
+    pub base_port: u16,
+    /// Loopback address to listen on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub bind: IpAddr,
+    /// What each service takes besides.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options of one service.
+#[derive(Args, Debug)]
+pub struct One {
+    /// Loopback address and port to listen on.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// What each service takes besides.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options of each service.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// Folder of the databases, one file a service; made if need be.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Declared capacity (TOML), for drills; without it there are no artificial costs.
+    #[arg(long, value_name = "FILE")]
+    pub capacity: Option<PathBuf>,
+    /// End when the process that started this one ends.
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
+}
+
+impl Command {
+    /// Which service at which address, and the other options; `None` for what starts nothing.
+    fn listen(&self) -> Option<(Vec<(Service, SocketAddr)>, &Common)> {
+        let one = |service, one: &'_ One| vec![(service, one.listen)];
+        Some(match self {
+            Self::All(all) => {
+                let port = |service: Service| if all.base_port == 0 { 0 } else { all.base_port + service.number() };
+                let listen = Service::ALL.map(|service| (service, SocketAddr::new(all.bind, port(service))));
+                (listen.to_vec(), &all.common)
+            }
+            Self::Portal(options) => (one(Service::Portal, options), &options.common),
+            Self::App(options) => (one(Service::App, options), &options.common),
+            Self::Identity(options) => (one(Service::Identity, options), &options.common),
+            Self::Vault(options) => (one(Service::Vault, options), &options.common),
+            Self::Bank(options) => (one(Service::Bank, options), &options.common),
+            Self::Rails(options) => (one(Service::Rails, options), &options.common),
+            Self::Counter(options) => (one(Service::Counter, options), &options.common),
+            Self::Parcels(options) => (one(Service::Parcels, options), &options.common),
+            Self::Staff(options) => (one(Service::Staff, options), &options.common),
+            Self::MakeVerifiers { .. } => return None,
+        })
+    }
+}
+
+/// Does what the command line asks for, until SIGINT or SIGTERM. Makes its own runtime: not to be called from one.
+///
+/// # Errors
+/// When the capacity file is wrong, a port is taken, or the data folder can't be used.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start the runtime")?;
+    let done = runtime.block_on(run_async(cli));
+    // Detached work (a slow body) must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+/// As [`run`], on the caller's runtime.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_async(cli: Cli) -> anyhow::Result<()> {
+    if let Command::MakeVerifiers { file } = &cli.command {
+        let verifiers = crate::credentials::make_verifiers()?;
+        return std::fs::write(file, verifiers).with_context(|| format!("{}: can't write", file.display()));
+    }
+    let Some((listen, common)) = cli.command.listen() else { return Ok(()) };
+    let capacity = common.capacity.as_deref().map(CapacityModel::load).transpose()?.unwrap_or_default();
+    // The parent is the one of now: if it ends during the start, that counts.
+    let parent = common.exit_with_parent.then(std::os::unix::process::parent_id);
+    // Before the start, so that a signal in between is not lost.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    raise_file_limit();
+    let estate = Estate::start(&Options { listen, data: common.data.clone(), capacity }).await?;
+    announce(&estate)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = parent_gone(parent) => {}
+    }
+    estate.stop().await;
+    Ok(())
+}
+
+fn announce(estate: &Estate) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for (service, address) in estate.addresses() {
+        writeln!(out, "{} http://{address}", service.name())?;
+    }
+    writeln!(out, "ready")?;
+    Ok(out.flush()?)
+}
+
+/// Ends when the given process is no longer the parent of this one; never without one.
+async fn parent_gone(parent: Option<u32>) {
+    let Some(parent) = parent else { return std::future::pending().await };
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
+    while std::os::unix::process::parent_id() == parent {
+        tick.tick().await;
+    }
+}
+
+/// Nine services with thousands of connections need more descriptors than the usual soft limit.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        eprintln!("guichet-estate: can't raise the limit on open files above {soft}: {error}");
+    }
+}

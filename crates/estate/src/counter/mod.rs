@@ -1,0 +1,189 @@
+//! Counter operations: exactly once, in a journal whose entries are chained by hash for each terminal, so that none can be
+//! changed or taken out without all later ones showing it. A receipt is checked before it is given out.
+
+use crate::bounds::{COUNTER_CENTS_MAX, USERS};
+use crate::ids::plain;
+use crate::kit::{Json, Kit, private};
+use crate::once::{Demand, Taken, hash, key};
+use crate::problem::Problem;
+use crate::seed;
+use crate::store::{Tx, now_ms, rfc3339};
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub(crate) const MIGRATIONS: &[&str] = &["
+CREATE TABLE operation (
+  id TEXT PRIMARY KEY, office TEXT NOT NULL, terminal TEXT NOT NULL, sequence INTEGER NOT NULL, kind TEXT NOT NULL,
+  amount_cents INTEGER NOT NULL, reference TEXT NOT NULL, at_ms INTEGER NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL,
+  UNIQUE (office, terminal, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER operation_kept BEFORE UPDATE ON operation BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TRIGGER operation_stays BEFORE DELETE ON operation BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+"];
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Deposit,
+    Withdrawal,
+    Stamps,
+    Parcel,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Deposit => "deposit",
+            Self::Withdrawal => "withdrawal",
+            Self::Stamps => "stamps",
+            Self::Parcel => "parcel",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ask {
+    office: String,
+    terminal: String,
+    kind: Kind,
+    amount_cents: i64,
+    #[serde(default)]
+    reference: String,
+}
+
+/// One entry of the journal, its hash covering all the rest.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+struct Entry {
+    id: String,
+    office: String,
+    terminal: String,
+    sequence: i64,
+    kind: String,
+    amount_cents: i64,
+    reference: String,
+    at_ms: i64,
+    previous: String,
+    #[serde(skip)]
+    hash: String,
+}
+
+impl Entry {
+    /// SHA-256 over the entry as JSON: names and escapes leave no two entries with one text.
+    fn hashed(&self) -> String {
+        hex::encode(hash(json!(self).to_string().as_bytes()))
+    }
+
+    fn answer(&self) -> Value {
+        json!({
+            "id": self.id, "office": self.office, "terminal": self.terminal, "sequence": self.sequence, "kind": self.kind,
+            "amount_cents": self.amount_cents, "currency": "EUR", "reference": self.reference, "at": rfc3339(self.at_ms),
+            "previous": self.previous, "hash": self.hash,
+        })
+    }
+}
+
+/// Test data: one operation for each number of a user, in one chain.
+pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
+    let mut previous = String::new();
+    let mut rows = Vec::new();
+    for n in 0..USERS {
+        let mut entry = Entry {
+            id: format!("op-{n:04}"),
+            office: "SEED".into(),
+            terminal: "T0".into(),
+            sequence: i64::from(n) + 1,
+            kind: Kind::Stamps.name().into(),
+            amount_cents: 139 + i64::from(n),
+            reference: String::new(),
+            at_ms: seed::today_ms() + i64::from(n) * 60_000,
+            previous,
+            hash: String::new(),
+        };
+        entry.hash = entry.hashed();
+        previous = entry.hash.clone();
+        rows.push((json!(entry), entry.hash));
+    }
+    let sql = "INSERT INTO operation SELECT value->'$[0]'->>'id', value->'$[0]'->>'office', value->'$[0]'->>'terminal',
+        value->'$[0]'->>'sequence', value->'$[0]'->>'kind', value->'$[0]'->>'amount_cents', value->'$[0]'->>'reference',
+        value->'$[0]'->>'at_ms', value->'$[0]'->>'previous', value->>1 FROM json_each(?)";
+    seed::insert(tx, sql, &rows).await
+}
+
+pub(crate) fn router(kit: &Kit) -> Router {
+    let routes = Router::new()
+        .route("/operations", kit.op("operation", post(operation)))
+        .route("/operations/{id}", kit.op("receipt", get(receipt)));
+    kit.finish_api(routes.with_state(kit.clone()))
+}
+
+/// `POST /operations`
+async fn operation(State(kit): State<Kit>, headers: HeaderMap, body: Json<Ask>) -> Result<Response, Problem> {
+    let Ask { office, terminal, kind, amount_cents, reference } = &body.value;
+    let capitals = |text: &str| plain(text, 1, 12, "") && !text.bytes().any(|byte| byte.is_ascii_lowercase());
+    if !capitals(office) || !capitals(terminal) {
+        return Err(Problem::invalid("office and terminal take 1 to 12 capitals and digits"));
+    }
+    if !(1..=COUNTER_CENTS_MAX).contains(amount_cents) {
+        return Err(Problem::invalid(format!("amount_cents takes 1 to {COUNTER_CENTS_MAX}")));
+    }
+    if reference.chars().count() > 35 || reference.chars().any(char::is_control) {
+        return Err(Problem::invalid("reference takes 35 characters at most, on one line"));
+    }
+    let caller = format!("{office}/{terminal}");
+    let demand = Demand { caller: &caller, route: "operations", key: key(&headers)?, body_hash: hash(&body.bytes) };
+    let mut turn = match kit.once(demand).await? {
+        Taken::Before(response) => return Ok(response),
+        Taken::Now(turn) => turn,
+    };
+    let last: Option<(i64, String)> =
+        sqlx::query_as("SELECT sequence, hash FROM operation WHERE office = ? AND terminal = ? ORDER BY sequence DESC LIMIT 1")
+            .bind(office)
+            .bind(terminal)
+            .fetch_optional(&mut *turn.tx)
+            .await?;
+    let (sequence, previous) = last.unwrap_or_default();
+    let mut entry = Entry {
+        id: format!("op-{}", uuid::Uuid::new_v4().simple()),
+        office: office.clone(),
+        terminal: terminal.clone(),
+        sequence: sequence + 1,
+        kind: kind.name().to_owned(),
+        amount_cents: *amount_cents,
+        reference: reference.clone(),
+        at_ms: now_ms(),
+        previous,
+        hash: String::new(),
+    };
+    entry.hash = entry.hashed();
+    sqlx::query("INSERT INTO operation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(&entry.id)
+        .bind(&entry.office)
+        .bind(&entry.terminal)
+        .bind(entry.sequence)
+        .bind(&entry.kind)
+        .bind(entry.amount_cents)
+        .bind(&entry.reference)
+        .bind(entry.at_ms)
+        .bind(&entry.previous)
+        .bind(&entry.hash)
+        .execute(&mut *turn.tx)
+        .await?;
+    turn.finish(StatusCode::CREATED, &entry.answer()).await
+}
+
+/// `GET /operations/{id}`
+async fn receipt(State(kit): State<Kit>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let entry: Option<Entry> =
+        sqlx::query_as("SELECT * FROM operation WHERE id = ?").bind(&id).fetch_optional(&kit.store.reader).await?;
+    let entry = entry.ok_or_else(|| Problem::not_found("operation"))?;
+    if entry.hashed() != entry.hash {
+        return Err(Problem::internal(&format!("the journal was tampered with: {id}")));
+    }
+    Ok(private(entry.answer()))
+}

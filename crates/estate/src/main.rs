@@ -1,0 +1,7 @@
+//! The reference postal bank as a program of its own.
+
+use clap::Parser as _;
+
+fn main() -> anyhow::Result<()> {
+    guichet_estate::cli::run(guichet_estate::Cli::parse())
+}

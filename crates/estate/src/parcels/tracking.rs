@@ -1,0 +1,131 @@
+//! Tracking in the shape of the La Poste tracking interface, version 2: newest event first.
+//!
+//! Late scans take their place by the time of the event. What was delivered stays delivered, whatever comes in later.
+
+use super::checked;
+use crate::kit::Kit;
+use crate::problem::Problem;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::header;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Codes of events, with their labels in French and English and the step of the way that they belong to.
+const EVENTS: [(&str, &str, &str, u8); 21] = [
+    ("DR1", "Déclaratif réceptionné", "Announced by the sender", 1),
+    ("PC1", "Pris en charge", "Taken in charge", 2),
+    ("PC2", "Pris en charge dans le pays d'expédition", "Taken in charge in the country of origin", 2),
+    ("ET1", "En cours de traitement", "Being processed", 3),
+    ("ET2", "En cours de traitement dans le pays d'expédition", "Being processed in the country of origin", 3),
+    ("ET3", "En cours de traitement dans le pays de destination", "Being processed in the country of destination", 3),
+    ("ET4", "En cours de traitement dans un pays de transit", "Being processed in transit", 3),
+    ("EP1", "En attente de présentation", "Waiting to be presented", 3),
+    ("DO1", "Entrée en douane", "Entered customs", 3),
+    ("DO2", "Sortie de douane", "Left customs", 3),
+    ("DO3", "Retenu en douane", "Held by customs", 3),
+    ("PB1", "Problème en cours", "Problem being solved", 3),
+    ("PB2", "Problème résolu", "Problem solved", 3),
+    ("MD2", "Mis en distribution", "Out for delivery", 4),
+    ("ND1", "Non distribuable", "Could not be delivered", 4),
+    ("AG1", "En attente d'être retiré au guichet", "Waiting to be collected at a post office", 4),
+    ("RE1", "Retourné à l'expéditeur", "Returned to the sender", 4),
+    ("DI0", "Distribution prévue", "Delivery planned", 4),
+    ("DI1", "Distribué", "Delivered", 5),
+    ("DI2", "Distribué à l'expéditeur", "Delivered back to the sender", 5),
+    ("DI3", "Retardé", "Delayed", 4),
+];
+const STEPS: [(&str, &str); 5] = [
+    ("Annoncé", "Announced"),
+    ("Pris en charge", "Taken in charge"),
+    ("En cours d'acheminement", "On its way"),
+    ("Arrivé sur le site de distribution", "At the delivery office"),
+    ("Livré", "Delivered"),
+];
+
+/// The label of an event code, in French or else in English.
+pub(crate) fn label(code: &str, french: bool) -> Option<&'static str> {
+    EVENTS.iter().find(|event| event.0 == code).map(|event| if french { event.1 } else { event.2 })
+}
+
+/// The step (1 to 5) that a code belongs to.
+pub(crate) fn step(code: &str) -> u8 {
+    EVENTS.iter().find(|event| event.0 == code).map_or(1, |event| event.3)
+}
+
+/// A time as the interface writes it: with an offset, without fractions.
+fn time(ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%dT%H:%M:%S+0000").to_string()
+}
+
+#[derive(Deserialize)]
+pub(super) struct Language {
+    #[serde(default)]
+    lang: String,
+}
+
+/// `GET /tracking/{id}`
+pub(super) async fn tracking(
+    State(kit): State<Kit>,
+    Path(id): Path<String>,
+    Query(Language { lang }): Query<Language>,
+) -> Result<Response, Problem> {
+    let french = match lang.as_str() {
+        "" | "fr_FR" => true,
+        "en_GB" => false,
+        _ => return Err(Problem::malformed("lang takes fr_FR or en_GB")),
+    };
+    let id = checked(&id)?;
+    let parcel: Option<(String, i64, String)> = sqlx::query_as("SELECT product, entry_ms, to_country FROM parcel WHERE id = ?")
+        .bind(&id)
+        .fetch_optional(&kit.store.reader)
+        .await?;
+    let (product, entry_ms, to_country) = parcel.ok_or_else(|| Problem::not_found("parcel"))?;
+    let events: Vec<Scanned> =
+        sqlx::query_as("SELECT code, site, event_ms FROM scan WHERE parcel = ? ORDER BY event_ms DESC, recorded_ms DESC, id")
+            .bind(&id)
+            .fetch_all(&kit.store.reader)
+            .await?;
+    let delivered = events.iter().rfind(|event| step(&event.0) == 5);
+    let shipment = json!({
+        "idShip": id,
+        "holder": 4,
+        "product": product,
+        "isFinal": delivered.is_some(),
+        "entryDate": time(entry_ms),
+        "deliveryDate": delivered.map(|event| time(event.2)),
+        "estimDate": delivered.is_none().then(|| time(entry_ms + 5 * 24 * 3_600_000)),
+        "url": format!("//portal.localhost/suivi?id={id}"),
+        "event": events.iter().map(|event| event_json(event, french)).collect::<Vec<_>>(),
+        "timeline": timeline(&events, french, delivered.is_some()),
+        "contextData": {"deliveryChoice": {"deliveryChoice": 0}, "originCountry": "FR", "arrivalCountry": to_country},
+    });
+    let lang = if french { "fr_FR" } else { "en_GB" };
+    let body = json!({"lang": lang, "scope": "open", "returnCode": 200, "shipment": shipment});
+    Ok(([(header::CACHE_CONTROL, "public, max-age=30, stale-if-error=86400")], axum::Json(body)).into_response())
+}
+
+/// Code, site, time of the event.
+type Scanned = (String, String, i64);
+
+fn event_json((code, site, at): &Scanned, french: bool) -> Value {
+    json!({"code": code, "label": format!("{} ({site})", label(code, french).unwrap_or(code)), "date": time(*at)})
+}
+
+/// The five steps of the way: each with the time of its first event, and whether it was reached.
+fn timeline(events: &[Scanned], french: bool, delivered: bool) -> Vec<Value> {
+    let reached = if delivered { 5 } else { events.iter().map(|event| step(&event.0)).max().unwrap_or(0) };
+    (1..=5u8)
+        .zip(STEPS)
+        .map(|(id, (fr, en))| {
+            // Newest first, so the last is the earliest.
+            let first = events.iter().rfind(|event| step(&event.0) == id);
+            json!({
+                "id": id, "shortLabel": if french { fr } else { en },
+                "longLabel": first.and_then(|event| label(&event.0, french)),
+                "date": first.map(|event| time(event.2)), "country": "FR", "status": id <= reached, "type": 1,
+            })
+        })
+        .collect()
+}

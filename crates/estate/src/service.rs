@@ -1,0 +1,196 @@
+//! The nine services: names, numbers and what each can be asked, in one table.
+
+/// One service of the estate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Service {
+    /// The public website.
+    Portal,
+    /// The interface behind the mobile application.
+    App,
+    /// Who is who.
+    Identity,
+    /// The document vault.
+    Vault,
+    /// The online bank.
+    Bank,
+    /// Cards, SMS codes and instant transfers, for partners.
+    Rails,
+    /// Operations at post office counters, for partners.
+    Counter,
+    /// Scans, tracking and prices of parcels.
+    Parcels,
+    /// Files read by the staff.
+    Staff,
+}
+
+/// One operation of a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Op {
+    /// Its name: in `x-estate-op`, in the capacity file and in drills.
+    pub name: &'static str,
+    /// Method and path.
+    pub route: &'static str,
+    /// What it does, in a few words.
+    pub what: &'static str,
+}
+
+const fn op(name: &'static str, route: &'static str, what: &'static str) -> Op {
+    Op { name, route, what }
+}
+
+const ABOUT: Op = op("about", "GET /", "this description");
+
+const PORTAL: &[Op] = &[
+    op("home", "GET /", "home page"),
+    op("track", "GET /suivi?id=", "where a parcel is"),
+    op("search", "GET /recherche?q=", "search of help pages and post offices"),
+    op("login", "GET, POST /connexion", "sign in"),
+    op("account", "GET /compte", "one's own page"),
+    op("logout", "POST /deconnexion", "sign out"),
+];
+const APP: &[Op] = &[
+    op("login", "POST /v1/sessions", "open a session"),
+    op("home", "GET /v1/home", "parcels and approvals that wait"),
+    op("parcel", "GET /v1/parcels/{id}", "one of one's own parcels"),
+    op("approve", "POST /v1/approvals/{id}", "approve or refuse a payment"),
+    ABOUT,
+];
+const IDENTITY: &[Op] = &[
+    op("discovery", "GET /.well-known/openid-configuration", "what this issuer offers"),
+    op("login", "POST /login", "check a password, open a session"),
+    op("userinfo", "GET /userinfo", "claims about the user"),
+    ABOUT,
+];
+const VAULT: &[Op] = &[
+    op("login", "POST /login", "open a session"),
+    op("list", "GET /documents", "one's own documents"),
+    op("read", "GET /documents/{id}", "one document, its hash checked"),
+    op("deposit", "POST /documents", "put a document, get a receipt"),
+    ABOUT,
+];
+const BANK: &[Op] = &[
+    op("login", "POST /login", "open a session"),
+    op("accounts", "GET /accounts", "one's own accounts"),
+    op("statement", "GET /accounts/{id}/statement", "latest entries of an account"),
+    op("transfer", "POST /transfers", "ask for a transfer; it waits for a code"),
+    op("outbox", "GET /transfers/{id}/sms", "the text message that carries the code"),
+    op("confirm", "POST /transfers/{id}/confirm", "book a transfer with its code"),
+    ABOUT,
+];
+const RAILS: &[Op] = &[
+    op("card", "POST /authorisations", "approve or decline a card payment"),
+    op("sms", "POST /sms-codes", "queue a text message"),
+    op("instant", "POST /instant", "instant transfer between two telephones"),
+    ABOUT,
+];
+const COUNTER: &[Op] = &[
+    op("operation", "POST /operations", "record an operation"),
+    op("receipt", "GET /operations/{id}", "its receipt, its hash checked"),
+    ABOUT,
+];
+const PARCELS: &[Op] = &[
+    op("scan", "POST /scans", "record a scan"),
+    op("tracking", "GET /tracking/{id}", "where a parcel is"),
+    op("quote", "POST /quotes", "price of sending a parcel"),
+    ABOUT,
+];
+const STAFF: &[Op] = &[
+    op("login", "POST /login", "open a session"),
+    op("file", "GET /files/{id}?case=", "read a file for a case; audited"),
+    ABOUT,
+];
+
+impl Service {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Portal,
+        Self::App,
+        Self::Identity,
+        Self::Vault,
+        Self::Bank,
+        Self::Rails,
+        Self::Counter,
+        Self::Parcels,
+        Self::Staff,
+    ];
+
+    /// Its name; `NAME.localhost` is its host.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portal => "portal",
+            Self::App => "app",
+            Self::Identity => "identity",
+            Self::Vault => "vault",
+            Self::Bank => "bank",
+            Self::Rails => "rails",
+            Self::Counter => "counter",
+            Self::Parcels => "parcels",
+            Self::Staff => "staff",
+        }
+    }
+
+    /// Its number, 1 to 9: its port is the base port plus this.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self as u16 + 1
+    }
+
+    /// The service of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.name() == name)
+    }
+
+    /// What it can be asked.
+    #[must_use]
+    pub const fn ops(self) -> &'static [Op] {
+        match self {
+            Self::Portal => PORTAL,
+            Self::App => APP,
+            Self::Identity => IDENTITY,
+            Self::Vault => VAULT,
+            Self::Bank => BANK,
+            Self::Rails => RAILS,
+            Self::Counter => COUNTER,
+            Self::Parcels => PARCELS,
+            Self::Staff => STAFF,
+        }
+    }
+
+    /// The names of its operations.
+    #[must_use]
+    pub fn op_names(self) -> Vec<&'static str> {
+        self.ops().iter().map(|op| op.name).collect()
+    }
+
+    /// Who uses it, in a few words.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Portal => "the public website",
+            Self::App => "the interface behind the mobile application",
+            Self::Identity => "who is who: passwords and claims",
+            Self::Vault => "documents, each for its owner alone",
+            Self::Bank => "accounts and transfers",
+            Self::Rails => "cards, SMS codes and instant transfers, for partners",
+            Self::Counter => "operations at post office counters, for partners",
+            Self::Parcels => "scans, tracking and prices of parcels",
+            Self::Staff => "files read by the staff, each reading audited",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_those_of_the_contract() {
+        for (place, service) in Service::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(service.number()), place + 1);
+            assert_eq!(Service::from_name(service.name()), Some(service));
+        }
+        assert_eq!(Service::from_name("nothing"), None);
+    }
+}
