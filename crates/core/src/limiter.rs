@@ -3,10 +3,10 @@
 //! Vegas at heart (Brakmo, Peterson 1995): the excess q = L (1 - base / now) estimates what queues inside the upstream,
 //! and L moves by log10 L so that q stays between two small bounds. Guards keep it honest where latency alone misleads:
 //!
-//! - the ratio is taken at the median and at the 90th percentile and the kinder one counts, so that a shift of the mix
-//!   towards costly operations is not read as queueing;
-//! - if a quarter less concurrency brought no shorter times, the times are the upstream's own: the baseline is learned
-//!   anew and L goes back up (a slow upstream makes it neither collapse nor drift);
+//! - times are means, because by Little's law the mean is what concurrency and throughput make; quantiles of a mix of
+//!   cheap and costly operations say less;
+//! - if a quarter less concurrency brought fewer answers rather than faster ones, the times are the upstream's own: the
+//!   baseline is learned anew and L goes back up (neither a slow upstream nor a costlier mix makes it collapse);
 //! - if throughput falls while concurrency grows, or is flat while times grow with it, L does not grow;
 //! - L grows only when it is used, and at most to five times what is in flight;
 //! - the baseline ages upwards only while there is room, so that a lasting overload never becomes the normal.
@@ -62,12 +62,6 @@ struct Point {
     rtt_s: f32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Times {
-    p50_s: f32,
-    p90_s: f32,
-}
-
 /// Means over a few samples at one limit.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mean {
@@ -110,8 +104,8 @@ pub struct Limiter {
     config: LimiterConfig,
     floor: f32,
     limit: f32,
-    base: Option<Times>,
-    smooth: Option<Times>,
+    base_s: Option<f32>,
+    smooth_s: Option<f32>,
     run: Run,
     history: VecDeque<Point>,
     rtt: RttHistogram,
@@ -147,8 +141,8 @@ impl Limiter {
             config,
             floor,
             limit: (config.initial as f32).clamp(floor, max as f32),
-            base: None,
-            smooth: None,
+            base_s: None,
+            smooth_s: None,
             run: Run::None,
             history: VecDeque::with_capacity(LIMITER_HISTORY),
             rtt: RttHistogram::default(),
@@ -171,10 +165,10 @@ impl Limiter {
         self.limit as u32
     }
 
-    /// The median time of an upstream that has room, as learned, in seconds; `None` before any answer.
+    /// The mean time of an upstream that has room, as learned, in seconds; `None` before any answer.
     #[must_use]
-    pub fn base_rtt_s(&self) -> Option<f32> {
-        self.base.map(|b| b.p50_s)
+    pub const fn base_rtt_s(&self) -> Option<f32> {
+        self.base_s
     }
 
     /// Takes in one tick's sample and returns the limit.
@@ -187,12 +181,11 @@ impl Limiter {
         self.inflight_area += sample.inflight.mean * span_s;
         self.inflight_max = self.inflight_max.max(sample.inflight.max);
         self.queued_max = self.queued_max.max(sample.queued_max);
-        let Some(p50) = self.rtt.quantile(0.5) else { return self.step_without_answers() };
+        let Some(mean) = self.rtt.mean() else { return self.step_without_answers() };
         // A change needs one time of the upstream to show: do not judge it before.
-        let long_enough = self.span_s >= p50.as_secs_f32().min(2.0);
+        let long_enough = self.span_s >= mean.as_secs_f32().min(2.0);
         if (self.completed + self.errors >= COMPLETED_MIN || self.span_s >= SPAN_MAX_S) && long_enough {
-            let p90 = self.rtt.quantile(0.9).unwrap_or(p50);
-            self.step(Times { p50_s: p50.as_secs_f32(), p90_s: p90.as_secs_f32() });
+            self.step(mean.as_secs_f32().max(1e-6));
             self.forget();
         }
         self.limit()
@@ -213,19 +206,19 @@ impl Limiter {
         (self.completed, self.errors, self.inflight_max, self.queued_max) = (0, 0, 0, 0);
     }
 
-    fn step(&mut self, times: Times) {
-        let now = self.smoothed(times);
+    fn step(&mut self, rtt_s: f32) {
+        let now_s = self.smoothed(rtt_s);
         let inflight = self.inflight_area / self.span_s.max(1e-6);
         let bound = self.queued_max > 0 || self.inflight_max as f32 >= 0.9 * self.limit;
-        let base = self.learn_base(now, inflight);
+        let base_s = self.learn_base(now_s, inflight);
         let answers = self.completed as f32;
-        let point = Point { inflight, answers, throughput: answers / self.span_s.max(1e-6), rtt_s: times.p50_s };
+        let point = Point { inflight, answers, throughput: answers / self.span_s.max(1e-6), rtt_s };
         self.remember(point);
         if self.errors * 3 > self.completed + self.errors && bound {
             self.set(self.limit * 0.9);
             return;
         }
-        let ratio = (base.p50_s / now.p50_s).max(base.p90_s / now.p90_s).min(1.0);
+        let ratio = (base_s / now_s).min(1.0);
         let excess = self.limit * (1.0 - ratio);
         let step = self.limit.log10().max(1.0);
         // Never finer than the noise of the baseline, which is in proportion to the limit.
@@ -241,14 +234,12 @@ impl Limiter {
         } else if excess > high || goes_on {
             // Far over, in proportion; near the mark, by the logarithm.
             let down = if excess > self.limit / 2.0 || due { step.max(self.limit * 0.1) } else { step };
-            self.decrease(down, &point, times);
+            self.decrease(down, &point);
         } else if excess >= low {
             // Between the marks: up so slowly that it finds the upper one now and then.
             self.set(self.limit + 0.1 * step);
         } else if self.no_gain() {
-            // Longer times and nothing for them, whatever the baseline says: put it to the test now.
-            self.since_judged_s = JUDGE_EVERY_S;
-            self.decrease(step, &point, times);
+            self.decrease(step, &point);
         } else {
             self.run = Run::None;
             let up = if ratio > 0.95 { step.max(self.limit * 0.05) } else { step };
@@ -258,34 +249,28 @@ impl Limiter {
     }
 
     /// Smooths noise away, more where fewer answers were seen.
-    fn smoothed(&mut self, times: Times) -> Times {
+    fn smoothed(&mut self, rtt_s: f32) -> f32 {
         let weight = (self.rtt.count() as f32 / 100.0).clamp(0.3, 1.0);
-        let smooth = self.smooth.map_or(times, |s| Times {
-            p50_s: s.p50_s + (times.p50_s - s.p50_s) * weight,
-            p90_s: s.p90_s + (times.p90_s - s.p90_s) * weight,
-        });
-        self.smooth = Some(smooth);
-        smooth
+        let smooth_s = self.smooth_s.map_or(rtt_s, |s| s + (rtt_s - s) * weight);
+        self.smooth_s = Some(smooth_s);
+        smooth_s
     }
 
-    /// The baseline is learned from many answers at once: the least of noisy medians would be far too low.
-    fn learn_base(&mut self, now: Times, inflight: f32) -> Times {
-        let mut base = self.base.unwrap_or(now);
+    /// The baseline is learned from many answers at once: the least of noisy means would be far too low.
+    fn learn_base(&mut self, now_s: f32, inflight: f32) -> f32 {
+        let mut base_s = self.base_s.unwrap_or(now_s);
         self.base_rtt.merge(&self.rtt);
         self.base_span_s += self.span_s;
         self.base_room &= inflight < 0.5 * self.limit && self.queued_max == 0;
         if self.base_rtt.count() >= BASE_ANSWERS_MIN || self.base_span_s >= BASE_SPAN_MAX_S {
-            let of = |q| self.base_rtt.quantile(q).map(|t| t.as_secs_f32());
+            let now_s = self.base_rtt.mean().map_or(base_s, |t| t.as_secs_f32().max(1e-6));
             // Down in part; up slowly, and only while there is room.
             let up = if self.base_room { (self.base_span_s * 0.05).min(0.5) } else { 0.0 };
-            for (base, now) in [(&mut base.p50_s, of(0.5)), (&mut base.p90_s, of(0.9))] {
-                let now = now.unwrap_or(*base);
-                *base += (now - *base) * if now < *base { 0.5 } else { up };
-            }
+            base_s += (now_s - base_s) * if now_s < base_s { 0.3 } else { up };
             self.forget_base_samples();
         }
-        self.base = Some(base);
-        base
+        self.base_s = Some(base_s);
+        base_s
     }
 
     fn forget_base_samples(&mut self) {
@@ -293,7 +278,7 @@ impl Limiter {
         (self.base_span_s, self.base_room) = (0.0, true);
     }
 
-    fn decrease(&mut self, step: f32, point: &Point, times: Times) {
+    fn decrease(&mut self, step: f32, point: &Point) {
         match &mut self.run {
             Run::None => self.run = Run::Measure(Mean::default()),
             Run::Measure(mean) => {
@@ -314,7 +299,7 @@ impl Limiter {
                 after.add(point);
                 if after.is_enough() {
                     let (from, before, after) = (*from, *before, *after);
-                    self.judge(from, &before, after, times);
+                    self.judge(from, &before, after);
                 }
             }
         }
@@ -322,7 +307,7 @@ impl Limiter {
 
     /// By Little's law, concurrency is throughput times time: with less of it either the time falls, then there was a
     /// queue, or the throughput falls, then there was none, and the time is the upstream's own.
-    fn judge(&mut self, from: f32, before: &Mean, after: Mean, times: Times) {
+    fn judge(&mut self, from: f32, before: &Mean, after: Mean) {
         let fewer = (from / self.limit).ln();
         let faster = (before.rtt_s / after.rtt_s.max(1e-6)).ln() / fewer;
         let less = (before.throughput / after.throughput.max(1e-6)).ln() / fewer;
@@ -331,10 +316,9 @@ impl Limiter {
             return;
         }
         // A verdict in the midst of a change can be wrong: one that raises the baseline much is looked at again soon.
-        let rose = self.base.is_some_and(|b| after.rtt_s > 1.25 * b.p50_s);
+        let rose = self.base_s.is_some_and(|b| after.rtt_s > 1.25 * b);
         self.since_judged_s = if rose { JUDGE_EVERY_S - 8.0 } else { 0.0 };
-        let base = Times { p50_s: after.rtt_s, p90_s: times.p90_s.max(after.rtt_s) };
-        (self.base, self.smooth) = (Some(base), Some(base));
+        (self.base_s, self.smooth_s) = (Some(after.rtt_s), Some(after.rtt_s));
         self.forget_base_samples();
         self.run = Run::None;
         self.history.clear();
