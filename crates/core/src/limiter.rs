@@ -127,6 +127,9 @@ const SPAN_MAX_S: f32 = 1.0;
 /// Answers from which the baseline is learned, or the longest wait for them.
 const BASE_ANSWERS_MIN: u32 = 250;
 const BASE_SPAN_MAX_S: f32 = 3.0;
+/// The least of noisy means is below the true one: this much is forgiven. Too low a limit costs answers, one somewhat too
+/// high only costs time.
+const TOLERANCE: f32 = 1.1;
 /// Under lasting overload the baseline is put to the test this often, by a quarter less concurrency for about a second.
 const JUDGE_EVERY_S: f32 = 60.0;
 
@@ -218,7 +221,7 @@ impl Limiter {
             self.set(self.limit * 0.9);
             return;
         }
-        let ratio = (base_s / now_s).min(1.0);
+        let ratio = (TOLERANCE * base_s / now_s).min(1.0);
         let excess = self.limit * (1.0 - ratio);
         let step = self.limit.log10().max(1.0);
         // Never finer than the noise of the baseline, which is in proportion to the limit.
