@@ -3,15 +3,16 @@
 //! Vegas at heart (Brakmo, Peterson 1995): the excess q = L (1 - base / now) estimates what queues inside the upstream,
 //! and L moves by log10 L so that q stays between two small bounds. Guards keep it honest where latency alone misleads:
 //!
-//! - the ratio is taken at the median and at the 90th percentile and the kinder one counts, so that a shift of the mix
-//!   towards costly operations is not read as queueing;
-//! - if a fifth less concurrency brought no shorter times, the times are the upstream's own: the baseline is learned
-//!   anew and L goes back up (a slow upstream makes it neither collapse nor drift);
+//! - times are means, because by Little's law the mean is what concurrency and throughput make; quantiles of a mix of
+//!   cheap and costly operations say less;
+//! - if a quarter less concurrency brought fewer answers rather than faster ones, the times are the upstream's own: the
+//!   baseline is learned anew and L goes back up (neither a slow upstream nor a costlier mix makes it collapse);
 //! - if throughput falls while concurrency grows, or is flat while times grow with it, L does not grow;
 //! - L grows only when it is used, and at most to five times what is in flight;
 //! - the baseline ages upwards only while there is room, so that a lasting overload never becomes the normal.
 //!
-//! Nothing is probed by refusing anybody.
+//! Concurrency is never pinned low to measure: the only test is a quarter less for about a second, once a minute of
+//! overload, and whoever waits in the queue meanwhile keeps the place that its priority gives.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -56,14 +57,45 @@ pub struct LimiterSample<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Point {
     inflight: f32,
+    answers: f32,
     throughput: f32,
     rtt_s: f32,
 }
 
+/// Means over a few samples at one limit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    samples: f32,
+    answers: f32,
+    throughput: f32,
+    rtt_s: f32,
+}
+
+impl Mean {
+    fn add(&mut self, point: &Point) {
+        self.samples += 1.0;
+        self.answers += point.answers;
+        self.throughput += (point.throughput - self.throughput) / self.samples;
+        self.rtt_s += (point.rtt_s - self.rtt_s) / self.samples;
+    }
+
+    /// Enough to tell a fifth from noise, or as much as there is time for.
+    fn is_enough(&self) -> bool {
+        self.samples >= 2.0 && (self.answers >= 250.0 || self.samples >= 8.0)
+    }
+}
+
+/// A run of decreases, in which each quarter must show that it made answers faster rather than fewer.
 #[derive(Clone, Copy, Debug)]
-struct Times {
-    p50_s: f32,
-    p90_s: f32,
+enum Run {
+    /// No run.
+    None,
+    /// What the limit gives before it is lowered.
+    Measure(Mean),
+    /// On the way down from this limit, where this was measured.
+    Down(f32, Mean),
+    /// A quarter lower: wait for the change to show, then measure.
+    Settle { from: f32, before: Mean, skip: u8, after: Mean },
 }
 
 /// The limit of one upstream pool.
@@ -72,12 +104,15 @@ pub struct Limiter {
     config: LimiterConfig,
     floor: f32,
     limit: f32,
-    base: Option<Times>,
-    smooth: Option<Times>,
-    /// Where the present run of decreases was last compared: limit and median then.
-    run: Option<(f32, f32)>,
+    base_s: Option<f32>,
+    smooth_s: Option<f32>,
+    run: Run,
     history: VecDeque<Point>,
     rtt: RttHistogram,
+    base_rtt: RttHistogram,
+    base_span_s: f32,
+    base_room: bool,
+    since_judged_s: f32,
     span_s: f32,
     completed: u32,
     errors: u32,
@@ -89,6 +124,14 @@ pub struct Limiter {
 /// Samples with fewer answers than this are joined, up to [`SPAN_MAX_S`].
 const COMPLETED_MIN: u32 = 30;
 const SPAN_MAX_S: f32 = 1.0;
+/// Answers from which the baseline is learned, or the longest wait for them.
+const BASE_ANSWERS_MIN: u32 = 250;
+const BASE_SPAN_MAX_S: f32 = 3.0;
+/// The least of noisy means is below the true one: this much is forgiven. Too low a limit costs answers, one somewhat too
+/// high only costs time.
+const TOLERANCE: f32 = 1.1;
+/// Under lasting overload the baseline is put to the test this often, by a quarter less concurrency for about a second.
+const JUDGE_EVERY_S: f32 = 60.0;
 
 impl Limiter {
     /// A limit at its initial value. `floors_sum` is the sum of the reserved lanes.
@@ -101,11 +144,15 @@ impl Limiter {
             config,
             floor,
             limit: (config.initial as f32).clamp(floor, max as f32),
-            base: None,
-            smooth: None,
-            run: None,
+            base_s: None,
+            smooth_s: None,
+            run: Run::None,
             history: VecDeque::with_capacity(LIMITER_HISTORY),
             rtt: RttHistogram::default(),
+            base_rtt: RttHistogram::default(),
+            base_span_s: 0.0,
+            base_room: true,
+            since_judged_s: 0.0,
             span_s: 0.0,
             completed: 0,
             errors: 0,
@@ -121,10 +168,10 @@ impl Limiter {
         self.limit as u32
     }
 
-    /// The median time of an upstream that has room, as learned, in seconds; `None` before any answer.
+    /// The mean time of an upstream that has room, as learned, in seconds; `None` before any answer.
     #[must_use]
-    pub fn base_rtt_s(&self) -> Option<f32> {
-        self.base.map(|b| b.p50_s)
+    pub const fn base_rtt_s(&self) -> Option<f32> {
+        self.base_s
     }
 
     /// Takes in one tick's sample and returns the limit.
@@ -137,12 +184,11 @@ impl Limiter {
         self.inflight_area += sample.inflight.mean * span_s;
         self.inflight_max = self.inflight_max.max(sample.inflight.max);
         self.queued_max = self.queued_max.max(sample.queued_max);
-        let Some(p50) = self.rtt.quantile(0.5) else { return self.step_without_answers() };
+        let Some(mean) = self.rtt.mean() else { return self.step_without_answers() };
         // A change needs one time of the upstream to show: do not judge it before.
-        let long_enough = self.span_s >= p50.as_secs_f32().min(2.0);
+        let long_enough = self.span_s >= mean.as_secs_f32().min(2.0);
         if (self.completed + self.errors >= COMPLETED_MIN || self.span_s >= SPAN_MAX_S) && long_enough {
-            let p90 = self.rtt.quantile(0.9).unwrap_or(p50);
-            self.step(Times { p50_s: p50.as_secs_f32(), p90_s: p90.as_secs_f32() });
+            self.step(mean.as_secs_f32().max(1e-6));
             self.forget();
         }
         self.limit()
@@ -163,30 +209,42 @@ impl Limiter {
         (self.completed, self.errors, self.inflight_max, self.queued_max) = (0, 0, 0, 0);
     }
 
-    fn step(&mut self, times: Times) {
-        let now = self.smoothed(times);
+    fn step(&mut self, rtt_s: f32) {
+        let now_s = self.smoothed(rtt_s);
         let inflight = self.inflight_area / self.span_s.max(1e-6);
         let bound = self.queued_max > 0 || self.inflight_max as f32 >= 0.9 * self.limit;
-        let base = self.learn_base(now, inflight);
-        self.remember(Point { inflight, throughput: self.completed as f32 / self.span_s.max(1e-6), rtt_s: now.p50_s });
+        let base_s = self.learn_base(now_s, inflight);
+        let answers = self.completed as f32;
+        let point = Point { inflight, answers, throughput: answers / self.span_s.max(1e-6), rtt_s };
+        self.remember(point);
         if self.errors * 3 > self.completed + self.errors && bound {
             self.set(self.limit * 0.9);
             return;
         }
-        let ratio = (base.p50_s / now.p50_s).max(base.p90_s / now.p90_s).min(1.0);
-        let excess = (self.limit * (1.0 - ratio)).ceil();
+        let ratio = (TOLERANCE * base_s / now_s).min(1.0);
+        let excess = self.limit * (1.0 - ratio);
         let step = self.limit.log10().max(1.0);
-        let low = (3.0 * step).min(self.limit / 4.0);
-        let high = (6.0 * step).min(self.limit / 2.0);
-        if excess > high {
-            self.decrease(step, now);
-        } else if excess >= low || !bound {
-            self.run = None;
+        // Never finer than the noise of the baseline, which is in proportion to the limit.
+        let low = (3.0 * step).max(self.limit * 0.1).min(self.limit / 4.0);
+        let high = (6.0 * step).max(self.limit * 0.2).min(self.limit / 2.0);
+        self.since_judged_s += self.span_s;
+        // A run once begun goes on until the excess is gone; once in a while until it is seen to cost throughput, so that
+        // a baseline taken amid a queue is found out.
+        let due = self.since_judged_s >= JUDGE_EVERY_S;
+        let goes_on = !matches!(self.run, Run::None) && (excess >= 0.5 * (low + high) || due);
+        if !bound {
+            self.run = Run::None;
+        } else if excess > high || goes_on {
+            // Far over, in proportion; near the mark, by the logarithm.
+            let down = if excess > self.limit / 2.0 || due { step.max(self.limit * 0.1) } else { step };
+            self.decrease(down, &point);
+        } else if excess >= low {
+            // Between the marks: up so slowly that it finds the upper one now and then.
+            self.set(self.limit + 0.1 * step);
         } else if self.no_gain() {
-            self.decrease(step, now);
+            self.decrease(step, &point);
         } else {
-            self.run = None;
-            // Far from any queueing, in proportion; near it, by the logarithm.
+            self.run = Run::None;
             let up = if ratio > 0.95 { step.max(self.limit * 0.05) } else { step };
             let used_max = (5.0 * inflight).max(self.limit);
             self.set((self.limit + up).min(used_max));
@@ -194,43 +252,80 @@ impl Limiter {
     }
 
     /// Smooths noise away, more where fewer answers were seen.
-    fn smoothed(&mut self, times: Times) -> Times {
-        let weight = (self.rtt.count() as f32 / 200.0).clamp(0.25, 1.0);
-        let smooth = self.smooth.map_or(times, |s| Times {
-            p50_s: s.p50_s + (times.p50_s - s.p50_s) * weight,
-            p90_s: s.p90_s + (times.p90_s - s.p90_s) * weight,
-        });
-        self.smooth = Some(smooth);
-        smooth
+    fn smoothed(&mut self, rtt_s: f32) -> f32 {
+        let weight = (self.rtt.count() as f32 / 100.0).clamp(0.3, 1.0);
+        let smooth_s = self.smooth_s.map_or(rtt_s, |s| s + (rtt_s - s) * weight);
+        self.smooth_s = Some(smooth_s);
+        smooth_s
     }
 
-    fn learn_base(&mut self, now: Times, inflight: f32) -> Times {
-        let mut base = self.base.unwrap_or(now);
-        // Down at once in part, so that one lucky sample does not set it; up slowly, and only while there is room.
-        let room = inflight < 0.5 * self.limit && self.queued_max == 0;
-        let up = if room { (self.span_s * 0.05).min(0.5) } else { 0.0 };
-        for (base, now) in [(&mut base.p50_s, now.p50_s), (&mut base.p90_s, now.p90_s)] {
-            let weight = if now < *base { 0.5 } else { up };
-            *base += (now - *base) * weight;
+    /// The baseline is learned from many answers at once: the least of noisy means would be far too low.
+    fn learn_base(&mut self, now_s: f32, inflight: f32) -> f32 {
+        let mut base_s = self.base_s.unwrap_or(now_s);
+        self.base_rtt.merge(&self.rtt);
+        self.base_span_s += self.span_s;
+        self.base_room &= inflight < 0.5 * self.limit && self.queued_max == 0;
+        if self.base_rtt.count() >= BASE_ANSWERS_MIN || self.base_span_s >= BASE_SPAN_MAX_S {
+            let now_s = self.base_rtt.mean().map_or(base_s, |t| t.as_secs_f32().max(1e-6));
+            // Down in part; up slowly, and only while there is room.
+            let up = if self.base_room { (self.base_span_s * 0.05).min(0.5) } else { 0.0 };
+            base_s += (now_s - base_s) * if now_s < base_s { 0.3 } else { up };
+            self.forget_base_samples();
         }
-        self.base = Some(base);
-        base
+        self.base_s = Some(base_s);
+        base_s
     }
 
-    fn decrease(&mut self, step: f32, now: Times) {
-        let (limit, p50_s) = *self.run.get_or_insert((self.limit, now.p50_s));
-        if self.limit <= 0.8 * limit {
-            if now.p50_s > 0.9 * p50_s {
-                // A fifth less at once, and no faster: the time is the upstream's own, not that of a queue in it.
-                self.base = Some(now);
-                self.run = None;
-                self.history.clear();
-                self.set(limit);
-                return;
+    fn forget_base_samples(&mut self) {
+        self.base_rtt.clear();
+        (self.base_span_s, self.base_room) = (0.0, true);
+    }
+
+    fn decrease(&mut self, step: f32, point: &Point) {
+        match &mut self.run {
+            Run::None => self.run = Run::Measure(Mean::default()),
+            Run::Measure(mean) => {
+                mean.add(point);
+                if mean.is_enough() {
+                    self.run = Run::Down(self.limit, *mean);
+                }
             }
-            self.run = Some((self.limit, now.p50_s));
+            Run::Down(from, before) => {
+                let (from, before) = (*from, *before);
+                self.set(self.limit - step);
+                if self.limit <= 0.75 * from {
+                    self.run = Run::Settle { from, before, skip: 1, after: Mean::default() };
+                }
+            }
+            Run::Settle { skip, .. } if *skip > 0 => *skip -= 1,
+            Run::Settle { from, before, after, .. } => {
+                after.add(point);
+                if after.is_enough() {
+                    let (from, before, after) = (*from, *before, *after);
+                    self.judge(from, &before, after);
+                }
+            }
         }
-        self.set(self.limit - step);
+    }
+
+    /// By Little's law, concurrency is throughput times time: with less of it either the time falls, then there was a
+    /// queue, or the throughput falls, then there was none, and the time is the upstream's own.
+    fn judge(&mut self, from: f32, before: &Mean, after: Mean) {
+        let fewer = (from / self.limit).ln();
+        let faster = (before.rtt_s / after.rtt_s.max(1e-6)).ln() / fewer;
+        let less = (before.throughput / after.throughput.max(1e-6)).ln() / fewer;
+        if faster + 1.0 - less > 1.0 {
+            self.run = Run::Down(self.limit, after);
+            return;
+        }
+        // A verdict in the midst of a change can be wrong: one that raises the baseline much is looked at again soon.
+        let rose = self.base_s.is_some_and(|b| after.rtt_s > 1.25 * b);
+        self.since_judged_s = if rose { JUDGE_EVERY_S - 8.0 } else { 0.0 };
+        (self.base_s, self.smooth_s) = (Some(after.rtt_s), Some(after.rtt_s));
+        self.forget_base_samples();
+        self.run = Run::None;
+        self.history.clear();
+        self.set(from);
     }
 
     fn set(&mut self, limit: f32) {

@@ -12,11 +12,12 @@ const FLOOR_US: f32 = 100.0;
 pub struct RttHistogram {
     counts: [u32; RTT_BUCKETS],
     total: u32,
+    sum_us: u64,
 }
 
 impl Default for RttHistogram {
     fn default() -> Self {
-        Self { counts: [0; RTT_BUCKETS], total: 0 }
+        Self { counts: [0; RTT_BUCKETS], total: 0, sum_us: 0 }
     }
 }
 
@@ -27,6 +28,7 @@ impl RttHistogram {
         let at = if us <= FLOOR_US { 0 } else { (1.0 + 8.0 * (us / FLOOR_US).log2()) as usize };
         self.counts[at.min(RTT_BUCKETS - 1)] += 1;
         self.total += 1;
+        self.sum_us = self.sum_us.saturating_add(rtt.as_micros() as u64);
     }
 
     /// Adds all of `other`.
@@ -35,12 +37,19 @@ impl RttHistogram {
             *a = a.saturating_add(*b);
         }
         self.total = self.total.saturating_add(other.total);
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
     }
 
     /// How many times were added.
     #[must_use]
     pub const fn count(&self) -> u32 {
         self.total
+    }
+
+    /// The mean, exact; `None` when empty.
+    #[must_use]
+    pub fn mean(&self) -> Option<Duration> {
+        (self.total > 0).then(|| Duration::from_micros(self.sum_us / u64::from(self.total)))
     }
 
     /// The quantile (0..=1), interpolated within its bucket; `None` when empty.

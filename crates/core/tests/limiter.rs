@@ -175,10 +175,11 @@ fn check(name: &str, model: UpstreamModel, stretches: &[Stretch], limit: (f64, f
                 let workers = f64::from(stretch.workers);
                 // Costs are drawn between a fifth and four times the mean, which makes the mean 0.9986.
                 let could = (workers / stretch.cost_s).min(stretch.arrivals_per_s);
-                assert!(seen.answers_per_s >= goodput_min * could, "{place}: of {could}");
                 if stretch.arrivals_per_s > 1.5 * workers / stretch.cost_s {
+                    assert!(seen.answers_per_s >= goodput_min * could, "{place}: of {could}");
                     assert!(seen.limit_mean >= limit.0 * workers, "too low: {place}");
-                    assert!(f64::from(seen.limit_max) <= (limit.1 * workers).max(workers + 4.0), "too high: {place}");
+                    assert!(seen.limit_mean <= (limit.1 * workers).max(workers + 6.0), "too high: {place}");
+                    assert!(f64::from(seen.limit_max) <= (4.0 * workers).max(workers + 10.0), "too high: {place}");
                 }
             }
         }
