@@ -253,6 +253,17 @@ pub const FORWARDED_HOPS_MAX: usize = 16;
 pub const EXPECT_WAIT_MS_MAX: u64 = 1_000;
 /// Milliseconds for which the rest of a request body is still taken after its answer is complete.
 pub const LINGER_MS_MAX: u64 = 2_000;
+/// Bytes that a server may send ahead on one HTTP/2 stream, and that are held for it before they are sent.
+pub const UPSTREAM_H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Bytes that a server may send ahead on all streams of one HTTP/2 connection.
+pub const UPSTREAM_H2_CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Milliseconds without a frame after which an HTTP/2 connection with streams is asked whether it lives, and for the
+/// answer to that.
+pub const UPSTREAM_H2_PING_MS: u64 = 10_000;
+/// Milliseconds in which a connection must be ready again after its answer ended, to be kept.
+pub const UPSTREAM_SETTLE_MS_MAX: u64 = 2_000;
+/// Milliseconds in which both sides must hand over their connection after a switch of protocols was agreed.
+pub const TUNNEL_HAND_OVER_MS_MAX: u64 = 10_000;
 /// Doublings of an ejection.
 pub const EJECTION_DOUBLINGS_MAX: u32 = 4;
 

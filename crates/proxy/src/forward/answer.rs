@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::shared::InFlight;
 use crate::admit::Permit;
 use crate::body::BodyError;
 use crate::clock;
+use crate::config::Upstream;
 
 /// How an answer's body came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,9 @@ pub enum Ended {
 /// What the record stage wants to know. Filled in as it happens; read it when the answer's body was dropped.
 #[derive(Debug)]
 pub struct Facts {
-    /// Address of the server that was tried last, as configured.
+    /// The pool.
+    pub upstream: Option<Arc<Upstream>>,
+    /// Position in the pool of the server that was tried last.
     pub server: Cell<Option<usize>>,
     /// Attempts made.
     pub attempts: Cell<u32>,
@@ -58,6 +62,7 @@ pub struct Facts {
 impl Default for Facts {
     fn default() -> Self {
         Self {
+            upstream: None,
             server: Cell::new(None),
             attempts: Cell::new(0),
             reused: Cell::new(false),
@@ -72,6 +77,17 @@ impl Default for Facts {
 }
 
 impl Facts {
+    pub(super) fn of(upstream: &Arc<Upstream>) -> Rc<Self> {
+        Rc::new(Self { upstream: Some(upstream.clone()), ..Self::default() })
+    }
+
+    /// Address, as configured, of the server that was tried last.
+    #[must_use]
+    pub fn server_address(&self) -> Option<&str> {
+        let servers = &self.upstream.as_ref()?.servers;
+        servers.get(self.server.get()?).map(|server| server.address.as_str())
+    }
+
     /// The first end counts.
     pub(super) fn end(&self, ended: Ended) {
         if self.ended.get() == Ended::Not {
@@ -169,10 +185,7 @@ impl HttpBody for Answer {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.held.is_none() {
             return Poll::Ready(None);
         }

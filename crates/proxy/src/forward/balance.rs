@@ -47,8 +47,9 @@ pub(super) fn power_of_two(candidates: &[Candidate], random: u64) -> Option<usiz
 pub(super) fn consistent(candidates: &[Candidate], key: u64) -> Option<usize> {
     let weights: f64 = candidates.iter().map(|c| f64::from(c.weight.max(1))).sum();
     let in_flight: f64 = candidates.iter().map(|c| f64::from(c.in_flight)).sum::<f64>() + 1.0;
-    let within =
-        |c: &Candidate| f64::from(c.in_flight + 1) <= (BOUND_FACTOR * in_flight * f64::from(c.weight.max(1)) / weights).ceil();
+    let within = |c: &Candidate| {
+        f64::from(c.in_flight + 1) <= (BOUND_FACTOR * in_flight * f64::from(c.weight.max(1)) / weights).ceil()
+    };
     let best = |only_within: bool| {
         candidates
             .iter()

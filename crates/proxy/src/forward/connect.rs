@@ -106,11 +106,8 @@ fn roots(upstream: &Upstream) -> Result<rustls::RootCertStore, TlsError> {
         }
         return Ok(roots);
     };
-    let wrong = |cause: String| TlsError::Ca {
-        upstream: upstream.name.clone(),
-        path: path.display().to_string(),
-        cause,
-    };
+    let wrong =
+        |cause: String| TlsError::Ca { upstream: upstream.name.clone(), path: path.display().to_string(), cause };
     for certificate in CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))? {
         let certificate = certificate.map_err(|e| wrong(e.to_string()))?;
         roots.add(certificate).map_err(|e| wrong(e.to_string()))?;

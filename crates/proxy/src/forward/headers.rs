@@ -143,6 +143,13 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Names `TE` in `Connection`, as HTTP/1.1 wants it of whoever sends it (RFC 9110, 10.1.4).
+pub fn name_te(headers: &mut HeaderMap) {
+    if headers.contains_key(TE) {
+        headers.append(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
 /// Whether this is an HTTP/1.1 request to switch protocols.
 #[must_use]
 pub fn asks_upgrade(headers: &HeaderMap) -> bool {
@@ -230,9 +237,18 @@ fn is_claim(name: &str, trusted: bool) -> bool {
         "forwarded" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-real-ip" | "x-request-id" => {
             true
         }
-        "x-forwarded" | "x-client-ip" | "x-cluster-client-ip" | "x-original-forwarded-for" | "x-original-url"
-        | "x-original-host" | "x-rewrite-url" | "x-remote-ip" | "x-remote-addr" | "true-client-ip"
-        | "cf-connecting-ip" | "client-ip" => !trusted,
+        "x-forwarded"
+        | "x-client-ip"
+        | "x-cluster-client-ip"
+        | "x-original-forwarded-for"
+        | "x-original-url"
+        | "x-original-host"
+        | "x-rewrite-url"
+        | "x-remote-ip"
+        | "x-remote-addr"
+        | "true-client-ip"
+        | "cf-connecting-ip"
+        | "client-ip" => !trusted,
         _ => name.starts_with("x-forwarded-") && !trusted,
     }
 }
@@ -240,7 +256,7 @@ fn is_claim(name: &str, trusted: bool) -> bool {
 /// The addresses from the client on, as trusted proxies wrote them: whatever stands left of the client was claimed by
 /// the client and is dropped. Empty when no chain names the client.
 fn trusted_chain(headers: &HeaderMap, client: IpAddr) -> SmallVec<[IpAddr; 4]> {
-    let mut hops: SmallVec<[IpAddr; 4]> = chain_of(headers, &X_FORWARDED_FOR, |entry| Some(entry));
+    let mut hops: SmallVec<[IpAddr; 4]> = chain_of(headers, &X_FORWARDED_FOR, Some);
     if hops.is_empty() {
         hops = chain_of(headers, &FORWARDED, |entry| {
             entry.split(';').find_map(|pair| {

@@ -31,10 +31,9 @@ pub(super) struct Hysteresis {
 }
 
 impl Hysteresis {
-    /// Starts healthy: a proxy that has just started must not refuse until it has asked.
-    pub(super) fn new(health: &Health) -> Self {
+    pub(super) fn new(health: &Health, healthy: bool) -> Self {
         Self {
-            healthy: true,
+            healthy,
             against: 0,
             healthy_after: health.healthy_after.max(1),
             unhealthy_after: health.unhealthy_after.max(1),
@@ -66,7 +65,8 @@ pub async fn run(pools: &[Arc<PoolShared>], seed: u64, shutdown: impl Future<Out
         .filter_map(|pool| pool.upstream().health.clone().map(|health| (pool, health)))
         .flat_map(|(pool, health)| {
             let prng = &prng;
-            (0..pool.upstream().servers.len()).map(move |server| watch(pool, server, health.clone(), Prng::new(prng.next())))
+            (0..pool.upstream().servers.len())
+                .map(move |server| watch(pool, server, health.clone(), Prng::new(prng.next())))
         })
         .collect();
     tokio::select! {
@@ -84,7 +84,8 @@ async fn watch(pool: &Arc<PoolShared>, server: usize, health: Health, prng: Prng
     let interval = health.interval.max(Duration::from_millis(10));
     // Spread over one interval, so that servers are not all asked at the same moment.
     tokio::time::sleep(interval.mul_f64(prng.unit())).await;
-    let mut state = Hysteresis::new(&health);
+    // A new pool starts healthy: a proxy that has just started must not refuse before it has asked.
+    let mut state = Hysteresis::new(&health, pool.is_healthy(server));
     loop {
         let good = tokio::time::timeout(health.timeout, check(pool, server, &health)).await == Ok(true);
         if let Some(healthy) = state.note(good) {
@@ -106,7 +107,10 @@ async fn check(pool: &PoolShared, server: usize, health: &Health) -> bool {
         UpstreamProtocol::Http1 | UpstreamProtocol::Https => {
             let Some(request) = request(health.path.clone(), host) else { return false };
             let mut builder = hyper::client::conn::http1::Builder::new();
-            builder.max_buf_size(UPSTREAM_HEAD_BYTES_MAX).max_headers(UPSTREAM_HEADER_FIELDS_MAX);
+            builder
+                .max_buf_size(UPSTREAM_HEAD_BYTES_MAX)
+                .max_header_size(UPSTREAM_HEAD_BYTES_MAX)
+                .max_headers(UPSTREAM_HEADER_FIELDS_MAX);
             let Ok((mut sender, connection)) = builder.handshake(io).await else { return false };
             drive(connection, sender.send_request(request)).await
         }
@@ -139,10 +143,7 @@ fn request(uri: String, host: &str) -> Option<Request<Empty<Bytes>>> {
 }
 
 /// Runs the connection until the head of the answer is there; then both are dropped, and the connection with them.
-async fn drive<T>(
-    connection: impl Future,
-    answer: impl Future<Output = Result<T, hyper::Error>>,
-) -> Option<T> {
+async fn drive<T>(connection: impl Future, answer: impl Future<Output = Result<T, hyper::Error>>) -> Option<T> {
     tokio::pin!(connection, answer);
     tokio::select! {
         biased;
@@ -165,7 +166,7 @@ mod tests {
             unhealthy_after: 3,
             status: 200,
         };
-        let mut state = Hysteresis::new(&health);
+        let mut state = Hysteresis::new(&health, true);
         let verdicts = [
             (true, None),
             (false, None),

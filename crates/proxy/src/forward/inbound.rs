@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +55,8 @@ pub(super) struct Inbound {
     /// Attempts' bodies that still exist.
     bodies: Cell<u32>,
     let_go: Notify,
+    /// Of the attempt that waits for a frame.
+    waker: Cell<Option<Waker>>,
 }
 
 impl Inbound {
@@ -81,6 +83,7 @@ impl Inbound {
             gate: (expect && !ended).then(|| Arc::new(ExpectGate::default())),
             bodies: Cell::new(0),
             let_go: Notify::new(),
+            waker: Cell::new(None),
         })
     }
 
@@ -143,9 +146,12 @@ impl Inbound {
         });
     }
 
-    /// Takes no more; an attempt that still reads gets an error.
+    /// Takes no more; an attempt that still waits gets an error, so that its connection ends.
     pub(super) fn cut(&self) {
         self.incoming.borrow_mut().take();
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 
     fn fail(&self, reason: Reason) -> BodyError {
@@ -270,7 +276,8 @@ impl InboundBody {
 
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(gate) = self.inbound.gate.clone() else { return Poll::Ready(()) };
-        if gate.poll_open(cx) {
+        let cut = self.inbound.incoming.borrow().is_none();
+        if gate.poll_open(cx) || cut {
             return Poll::Ready(());
         }
         let at = match &self.timer {
@@ -287,12 +294,10 @@ impl HttpBody for InboundBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        ready!(self.poll_gate(cx));
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let inbound = self.inbound.clone();
+        inbound.waker.set(Some(cx.waker().clone()));
+        ready!(self.poll_gate(cx));
         if let Poll::Ready(frame) = inbound.poll(cx) {
             return Poll::Ready(frame);
         }

@@ -62,8 +62,8 @@ pub use inbound::BodyBounds;
 use plan::Plan;
 use pool::WorkerPool;
 pub use retry::RetryBudget;
-pub use shared::PoolShared;
 use shared::InFlight;
+pub use shared::PoolShared;
 use tunnel::Tunnel;
 
 /// What `forward` must know beside the request itself.
@@ -137,22 +137,15 @@ impl Forwarder {
         Self { pools: pools.iter().map(|shared| WorkerPool::new(shared.clone())).collect(), prng: Prng::new(seed) }
     }
 
-    /// The address of a server as configured, for [`Facts::server`].
-    #[must_use]
-    pub fn address(&self, upstream: usize, server: usize) -> Option<&str> {
-        let servers = &self.pools.get(upstream)?.shared().upstream().servers;
-        servers.get(server).map(|server| server.address.as_str())
-    }
-
     /// Sends a request and brings the answer. The future may be dropped at any time: the attempt ends and the permit
     /// is released.
     pub async fn forward(&self, permit: Permit, job: Job, request: Request<Incoming>) -> Outcome {
-        let facts = Rc::new(Facts::default());
         let began = Instant::now();
         let Some(pool) = self.pools.get(job.upstream) else {
             let detail = format!("no upstream at position {}", job.upstream);
-            return failed(facts, Failure { reason: Reason::Internal, detail, server: None });
+            return failed(Rc::default(), Failure { reason: Reason::Internal, detail, server: None });
         };
+        let facts = Facts::of(pool.shared().upstream());
         pool.shared().counters().add(Count::Requests);
         pool.shared().budget().deposit();
         let random = (self.prng.next(), self.prng.next());
@@ -183,8 +176,7 @@ impl Forwarder {
         loop {
             let again_at = stale.take();
             let fresh = again_at.is_some();
-            let Some(server) =
-                again_at.or_else(|| shared.choose(clock::now(), tried, call.plan.key, self.prng.next()))
+            let Some(server) = again_at.or_else(|| shared.choose(clock::now(), tried, call.plan.key, self.prng.next()))
             else {
                 let detail = "active checks hold every server for unhealthy".to_owned();
                 shared.counters().add_failure(Reason::UpstreamUnhealthy);
@@ -195,8 +187,7 @@ impl Forwarder {
             call.facts.attempts.set(call.facts.attempts.get() + 1);
             shared.counters().add(Count::Attempts);
             let in_flight = shared.enter(server);
-            let tried_now =
-                attempt::attempt(call.pool, &call.plan, server, fresh, call.deadline, &call.facts).await;
+            let tried_now = attempt::attempt(call.pool, &call.plan, server, fresh, call.deadline, &call.facts).await;
             let failure = match tried_now {
                 Ok((answer, lease)) => {
                     shared.note_success(server);
@@ -277,8 +268,7 @@ impl Call<'_> {
         }
         let Answered { answer, lease, in_flight, server } = answered;
         let (head, incoming) = answer.into_parts();
-        let held =
-            Held { permit, in_flight, lease, inbound: self.plan.inbound, pool: self.pool.clone(), server };
+        let held = Held { permit, in_flight, lease, inbound: self.plan.inbound, pool: self.pool.clone(), server };
         let body = if incoming.is_end_stream() {
             answer::release(held, &self.facts);
             Body::Empty

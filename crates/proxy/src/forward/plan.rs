@@ -69,6 +69,7 @@ impl Plan {
         }
         if !h2 {
             headers::join_cookies(&mut parts.headers);
+            headers::name_te(&mut parts.headers);
         }
         let uri = target(upstream, &parts.uri, &host, &mut parts.headers)?;
         Ok(Self {

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use guichet_core::Reason;
 use guichet_core::bounds::{
-    POOL_IDLE_PER_SERVER_MAX, UPSTREAM_DNS_LIFE_MS, UPSTREAM_H2_CONNECTIONS_MAX, UPSTREAM_H2_STREAMS_MAX,
-    UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADER_FIELDS_MAX,
+    POOL_IDLE_PER_SERVER_MAX, UPSTREAM_DNS_LIFE_MS, UPSTREAM_H2_CONNECTION_WINDOW_BYTES, UPSTREAM_H2_CONNECTIONS_MAX,
+    UPSTREAM_H2_PING_MS, UPSTREAM_H2_STREAM_WINDOW_BYTES, UPSTREAM_H2_STREAMS_MAX, UPSTREAM_HEAD_BYTES_MAX,
+    UPSTREAM_HEADER_FIELDS_MAX, UPSTREAM_SETTLE_MS_MAX,
 };
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,9 +33,19 @@ pub(super) type Http1 = http1::SendRequest<InboundBody>;
 pub(super) struct Http2 {
     sender: http2::SendRequest<InboundBody>,
     streams: Cell<usize>,
-    /// What the server allows at once, as far as it told.
+    /// What the server allows at once; 0 until it told.
     streams_max: Rc<Cell<usize>>,
     idle_since: Cell<Instant>,
+}
+
+impl Http2 {
+    /// Streams at once. While the server has not told, a burst gathers on one connection instead of opening several.
+    fn allowed(&self) -> usize {
+        match self.streams_max.get() {
+            0 => UPSTREAM_H2_STREAMS_MAX,
+            told => told.min(UPSTREAM_H2_STREAMS_MAX),
+        }
+    }
 }
 
 /// One stream of an HTTP/2 connection; ends when dropped.
@@ -84,6 +95,8 @@ struct ServerPool {
     /// Held while an HTTP/2 connection is made, so that a burst makes one and not one each.
     h2_connecting: tokio::sync::Mutex<()>,
     resolved: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
+    /// Failures to connect: where a name has several addresses, each failure makes another one the first.
+    turn: Cell<usize>,
 }
 
 /// See the module's description.
@@ -122,6 +135,7 @@ impl WorkerPool {
         let stream = self.open(server).await?;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(UPSTREAM_HEAD_BYTES_MAX)
+            .max_header_size(UPSTREAM_HEAD_BYTES_MAX)
             .max_headers(UPSTREAM_HEADER_FIELDS_MAX)
             .handshake(TokioIo::new(stream))
             .await
@@ -155,7 +169,7 @@ impl WorkerPool {
         }
         let pool = Rc::downgrade(self);
         tokio::task::spawn_local(async move {
-            let settled = tokio::time::timeout(SETTLE, sender.ready()).await;
+            let settled = tokio::time::timeout(Duration::from_millis(UPSTREAM_SETTLE_MS_MAX), sender.ready()).await;
             if let (Ok(Ok(())), Some(pool)) = (settled, pool.upgrade()) {
                 pool.put_idle(server, sender);
             }
@@ -181,9 +195,7 @@ impl WorkerPool {
         let mut idle = pool.idle.borrow_mut();
         idle.retain(|i| !i.sender.is_closed() && i.since.elapsed() < life);
         let mut h2 = pool.h2.borrow_mut();
-        h2.retain(|c| {
-            !c.sender.is_closed() && (c.streams.get() > 0 || c.idle_since.get().elapsed() < life)
-        });
+        h2.retain(|c| !c.sender.is_closed() && (c.streams.get() > 0 || c.idle_since.get().elapsed() < life));
         let next_http1 = idle.first().map(|i| i.since + life);
         // A connection with streams has no end yet: look again after a life.
         let next_http2 = (!h2.is_empty()).then(|| Instant::now() + life);
@@ -227,29 +239,32 @@ impl WorkerPool {
         connections.retain(|c| !c.sender.is_closed());
         connections
             .iter()
-            .filter(|c| queue || c.streams.get() < c.streams_max.get().min(UPSTREAM_H2_STREAMS_MAX))
+            .filter(|c| queue || c.streams.get() < c.allowed())
             .min_by_key(|c| c.streams.get())
             .map(Http2Stream::open)
     }
 
     async fn connect_http2(&self, server: usize) -> Result<Rc<Http2>, ConnectFailure> {
         let stream = self.open(server).await?;
+        let ping = Duration::from_millis(UPSTREAM_H2_PING_MS);
         let (sender, mut connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
-            .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            // Nothing is sent before the server told its limit: streams beyond it would be refused.
+            .initial_max_send_streams(0)
+            .initial_stream_window_size(UPSTREAM_H2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(UPSTREAM_H2_CONNECTION_WINDOW_BYTES)
             .max_header_list_size(UPSTREAM_HEAD_BYTES_MAX as u32)
-            .max_send_buf_size(H2_STREAM_WINDOW as usize)
-            .keep_alive_interval(H2_PING)
-            .keep_alive_timeout(H2_PING)
+            .max_send_buf_size(UPSTREAM_H2_STREAM_WINDOW_BYTES as usize)
+            .keep_alive_interval(ping)
+            .keep_alive_timeout(ping)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|e| broke(&e))?;
-        let streams_max = Rc::new(Cell::new(UPSTREAM_H2_STREAMS_MAX));
+        let streams_max = Rc::new(Cell::new(0));
         let told = streams_max.clone();
         tokio::task::spawn_local(std::future::poll_fn(move |cx| {
             let polled = Pin::new(&mut connection).poll(cx);
-            told.set(connection.current_max_send_streams().max(1));
+            told.set(connection.current_max_send_streams());
             polled.map(drop)
         }));
         Ok(Rc::new(Http2 { sender, streams: Cell::new(0), streams_max, idle_since: Cell::new(Instant::now()) }))
@@ -271,6 +286,9 @@ impl WorkerPool {
                 addresses
             }
         };
+        let mut addresses = addresses;
+        let turns = pool.turn.get() % addresses.len().max(1);
+        addresses.rotate_left(turns);
         let opened = connect::open(&addresses, server, self.shared.tls()).await;
         if opened.is_err() {
             self.forget_address(server);
@@ -278,9 +296,11 @@ impl WorkerPool {
         opened
     }
 
-    /// The next connection looks the name up again.
+    /// The next connection looks the name up again, and begins with another of its addresses.
     pub(super) fn forget_address(&self, server: usize) {
-        self.servers[server].resolved.borrow_mut().take();
+        let pool = &self.servers[server];
+        pool.resolved.borrow_mut().take();
+        pool.turn.set(pool.turn.get().wrapping_add(1));
     }
 
     #[cfg(test)]
@@ -288,12 +308,6 @@ impl WorkerPool {
         self.servers[server].idle.borrow().len()
     }
 }
-
-/// How long a connection may take to be ready again after its answer ended.
-const SETTLE: Duration = Duration::from_secs(2);
-const H2_STREAM_WINDOW: u32 = 256 * 1024;
-const H2_CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
-const H2_PING: Duration = Duration::from_secs(10);
 
 fn broke(error: &hyper::Error) -> ConnectFailure {
     ConnectFailure { reason: Reason::UpstreamProtocol, detail: format!("HTTP set-up: {error}") }

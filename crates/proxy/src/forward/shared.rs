@@ -79,6 +79,22 @@ impl PoolShared {
         }))
     }
 
+    /// Takes over, on a reload, what the pool before it knew of servers that are in both: health and ejection.
+    pub fn inherit(&self, before: &Self) {
+        for (at, state) in self.servers.iter().enumerate() {
+            let Some(old) = before.upstream.servers.iter().position(|s| s.address == self.address(at)) else {
+                continue;
+            };
+            let Some(old) = before.servers.get(old) else { continue };
+            let checked = self.upstream.health.is_some();
+            state.healthy.store(!checked || old.healthy.load(Ordering::Relaxed), Ordering::Relaxed);
+            let copy = |to: &AtomicU32, from: &AtomicU32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+            copy(&state.failures_in_a_row, &old.failures_in_a_row);
+            copy(&state.doublings, &old.doublings);
+            state.ejected_until_us.store(old.ejected_until_us.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// What the pool was configured as.
     #[must_use]
     pub fn upstream(&self) -> &Arc<Upstream> {
@@ -136,9 +152,7 @@ impl PoolShared {
         }
         match (&self.upstream.balance, key) {
             (Balance::ConsistentHash(_), Some(key)) => balance::consistent(&candidates, key),
-            (Balance::ConsistentHash(_), None) | (Balance::PowerOfTwo, _) => {
-                balance::power_of_two(&candidates, random)
-            }
+            (Balance::ConsistentHash(_), None) | (Balance::PowerOfTwo, _) => balance::power_of_two(&candidates, random),
         }
     }
 

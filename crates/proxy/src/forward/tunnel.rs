@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use guichet_core::Reason;
+use guichet_core::bounds::TUNNEL_HAND_OVER_MS_MAX;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,9 +17,6 @@ use tokio::time::Instant;
 use super::answer::{Ended, Facts};
 use super::shared::InFlight;
 use crate::admit::Permit;
-
-/// How long each side may take to hand over its connection after the switch was agreed.
-const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// The two ends of a tunnel to be, and what is held for it.
 pub(super) struct Tunnel {
@@ -51,7 +49,7 @@ impl Tunnel {
 
     async fn run(&self) -> Ended {
         let both = async { tokio::try_join!(self.client.clone(), self.server.clone()) };
-        let (client, server) = match tokio::time::timeout(HAND_OVER, both).await {
+        let (client, server) = match tokio::time::timeout(Duration::from_millis(TUNNEL_HAND_OVER_MS_MAX), both).await {
             Ok(Ok(both)) => both,
             Ok(Err(_)) | Err(_) => return Ended::Dropped,
         };

@@ -56,24 +56,43 @@ fn every_deadline_has_its_reason() {
     });
 }
 
+/// A listener whose queue is full, so that further connections hang for as long as what is returned lives.
+async fn full() -> (SocketAddr, impl Sized) {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut fillers = Vec::new();
+    for _ in 0..8 {
+        match tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+            Ok(socket) => fillers.push(socket),
+            Err(_) => return (address, (listener, fillers)),
+        }
+    }
+    panic!("the queue never filled");
+}
+
 #[test]
 fn a_server_that_does_not_accept_is_given_up() {
     local(async {
-        // A listener whose queue is full: further connections hang.
-        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-        listener.listen(0).unwrap();
-        let address = listener.local_addr().unwrap().as_socket().unwrap();
-        let mut fillers = Vec::new();
-        for _ in 0..8 {
-            let filled = tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await;
-            match filled {
-                Ok(socket) => fillers.push(socket),
-                Err(_) => break,
-            }
-        }
-        assert!(fillers.len() < 8, "the queue never filled");
+        let (address, _held) = full().await;
         check(upstream(&[address]), job(), "504", Reason::UpstreamConnectTimeout).await;
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_while_connecting_frees_its_slot() {
+    local(async {
+        let (address, _held) = full().await;
+        let mut pool = upstream(&[address]);
+        pool.connect = Duration::from_secs(20);
+        let door = Door::http1(pool, job()).await;
+        let mut client = connect(door.address).await;
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        eventually("under way", || door.shared.in_flight() == 1).await;
+        drop(client);
+        door.settled().await;
+        assert_eq!(door.seen(0).released.get(), Some(Served::default()));
     });
 }
 

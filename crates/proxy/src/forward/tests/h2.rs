@@ -226,7 +226,7 @@ fn http2_clients_reach_http1_servers() {
         let collected = answer.into_body().collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["x-end"], "yes");
         assert_eq!(collected.to_bytes(), "hi");
-        let head = head.borrow();
+        let head = head.borrow().clone();
         assert!(head.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{head}");
         assert_eq!((field(&head, "host"), field(&head, "cookie")), (Some("portal.localhost"), Some("a=1; b=3")));
         assert_eq!((field(&head, "via"), field(&head, "x-forwarded-proto")), (Some("2.0 guichet"), Some("https")));

@@ -55,7 +55,12 @@ fn what_belongs_to_the_connection_stays_there() {
         (vec![("trailer", "x-sum"), ("connection", "trailer")], vec!["trailer: x-sum"]),
         // Connection cannot be used to delete what routes, frames or authenticates.
         (
-            vec![("connection", "host, content-length, cookie, authorization"), ("content-length", "3"), ("host", "h"), ("cookie", "a=1")],
+            vec![
+                ("connection", "host, content-length, cookie, authorization"),
+                ("content-length", "3"),
+                ("host", "h"),
+                ("cookie", "a=1"),
+            ],
             vec!["content-length: 3", "cookie: a=1", "host: h"],
         ),
         (vec![("via", "1.0 other")], vec!["via: 1.0 other"]),
@@ -72,10 +77,28 @@ fn what_belongs_to_the_connection_stays_there() {
 #[test]
 fn a_client_cannot_speak_in_the_doors_name() {
     for name in [
-        "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix",
-        "x-forwarded", "x_forwarded_for", "x-forwarded_for", "forwarded", "x-real-ip", "x_real_ip", "x-request-id",
-        "x-guichet-key", "x-guichet-standing", "x_guichet_key", "x-client-ip", "true-client-ip", "cf-connecting-ip",
-        "x-original-url", "x-rewrite-url", "client-ip", "x-cluster-client-ip",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded",
+        "x_forwarded_for",
+        "x-forwarded_for",
+        "forwarded",
+        "x-real-ip",
+        "x_real_ip",
+        "x-request-id",
+        "x-guichet-key",
+        "x-guichet-standing",
+        "x_guichet_key",
+        "x-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "x-original-url",
+        "x-rewrite-url",
+        "client-ip",
+        "x-cluster-client-ip",
     ] {
         assert_eq!(kept(&[(name, "6.6.6.6")], false), Vec::<String>::new(), "{name}");
     }
@@ -113,16 +136,30 @@ fn the_upstream_is_told_who_asks() {
     // What the client claimed before it reached the trusted proxies is dropped.
     forwarding(&[("x-forwarded-for", "6.6.6.6, 192.0.2.1")], &behind, "h", "192.0.2.1, 10.0.0.2", told);
     forwarding(
-        &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.1:4711, 10.0.0.9"), ("x-forwarded-proto", "http")],
+        &[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "192.0.2.1:4711, 10.0.0.9"),
+            ("x-forwarded-proto", "http"),
+        ],
         &behind,
         "h",
         "192.0.2.1, 10.0.0.9, 10.0.0.2",
         "for=192.0.2.1;host=\"h\";proto=http, for=10.0.0.9, for=10.0.0.2",
     );
-    forwarding(&[("forwarded", "for=1.1.1.1, For=\"192.0.2.1:80\";proto=http, for=10.0.0.9")], &behind, "h",
-        "192.0.2.1, 10.0.0.9, 10.0.0.2", "for=192.0.2.1;host=\"h\";proto=https, for=10.0.0.9, for=10.0.0.2");
-    forwarding(&[("x-forwarded-host", "front.test"), ("x-forwarded-proto", "gopher")], &behind, "h",
-        "192.0.2.1, 10.0.0.2", "for=192.0.2.1;host=\"front.test\";proto=https, for=10.0.0.2");
+    forwarding(
+        &[("forwarded", "for=1.1.1.1, For=\"192.0.2.1:80\";proto=http, for=10.0.0.9")],
+        &behind,
+        "h",
+        "192.0.2.1, 10.0.0.9, 10.0.0.2",
+        "for=192.0.2.1;host=\"h\";proto=https, for=10.0.0.9, for=10.0.0.2",
+    );
+    forwarding(
+        &[("x-forwarded-host", "front.test"), ("x-forwarded-proto", "gopher")],
+        &behind,
+        "h",
+        "192.0.2.1, 10.0.0.2",
+        "for=192.0.2.1;host=\"front.test\";proto=https, for=10.0.0.2",
+    );
 
     // A chain is bounded, from the left.
     let long = vec!["192.0.2.1"; 500].join(", ");
@@ -155,8 +192,14 @@ fn hidden_cookies_do_not_reach_the_upstream() {
 #[test]
 fn trailers_carry_no_framing_and_no_claims() {
     let mut trailers = map(&[
-        ("grpc-status", "0"), ("content-length", "5"), ("transfer-encoding", "chunked"), ("host", "x"),
-        ("x-forwarded-for", "6.6.6.6"), ("x-guichet-key", "k"), ("authorization", "a"), ("cookie", "a=1"),
+        ("grpc-status", "0"),
+        ("content-length", "5"),
+        ("transfer-encoding", "chunked"),
+        ("host", "x"),
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-guichet-key", "k"),
+        ("authorization", "a"),
+        ("cookie", "a=1"),
     ]);
     headers::prepare_trailers(&mut trailers);
     assert_eq!(lines(&trailers), ["grpc-status: 0"]);

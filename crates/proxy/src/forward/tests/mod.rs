@@ -106,12 +106,8 @@ impl Door {
         let shared = PoolShared::new(Arc::new(upstream), clock::now()).unwrap();
         let forwarder = Rc::new(Forwarder::new(std::slice::from_ref(&shared), 42));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let door = Self {
-            address: listener.local_addr().unwrap(),
-            shared,
-            forwarder: forwarder.clone(),
-            seen: Rc::default(),
-        };
+        let door =
+            Self { address: listener.local_addr().unwrap(), shared, forwarder: forwarder.clone(), seen: Rc::default() };
         let seen = door.seen.clone();
         tokio::task::spawn_local(async move {
             while let Ok((socket, _)) = listener.accept().await {

@@ -52,7 +52,10 @@ fn a_connection_closed_while_idle_is_not_used() {
         .await;
         let door = Door::http1(upstream(&[server]), job()).await;
         for n in 0..5 {
-            assert_eq!(body(&exchange(door.address, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await), "a");
+            assert_eq!(
+                body(&exchange(door.address, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await),
+                "a"
+            );
             assert!(!door.facts(n).reused.get());
             // Time for the worker to see the close.
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -110,14 +113,13 @@ fn tls_upstreams_are_verified() {
         let ca = directory.path().join("ca.pem");
         std::fs::write(&ca, made.cert.pem()).unwrap();
         let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
+        let config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![made.cert.der().clone()], key)
+                .unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let (server, _) = scripted(move |socket, _| {
             let acceptor = acceptor.clone();

@@ -83,7 +83,10 @@ fn ejection_doubles_is_bounded_and_never_empties_a_pool() {
     }
     assert_eq!(shared.healthy_servers(at(1.0)), 1);
     shared.set_healthy(3, false);
-    assert!(shared.choose(at(1.0), 0, None, 1).is_some_and(|s| s != 3), "ejection is overlooked before a request fails");
+    assert!(
+        shared.choose(at(1.0), 0, None, 1).is_some_and(|s| s != 3),
+        "ejection is overlooked before a request fails"
+    );
     (0..3).for_each(|server| shared.set_healthy(server, false));
     assert_eq!(shared.choose(at(1.0), 0, None, 1), None, "active checks are believed");
 
@@ -92,6 +95,35 @@ fn ejection_doubles_is_bounded_and_never_empties_a_pool() {
     let shared = PoolShared::new(Arc::new(pool), Moment(0)).unwrap();
     (0..10).for_each(|_| shared.note_failure(0, at(1.0)));
     assert_eq!(shared.choose(at(1.0), 0, None, 1), Some(0));
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_of_servers() {
+    let addresses: Vec<SocketAddr> = (1..=4).map(|n| SocketAddr::from(([127, 0, 0, n], 9))).collect();
+    let mut pool = upstream(&addresses);
+    pool.outlier_consecutive_failures = 1;
+    pool.health = Some(Health {
+        path: "/".into(),
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        healthy_after: 1,
+        unhealthy_after: 1,
+        status: 200,
+    });
+    let before = PoolShared::new(Arc::new(pool.clone()), Moment(0)).unwrap();
+    before.note_failure(1, Moment(1));
+    before.set_healthy(2, false);
+    // The order changes, one server goes.
+    pool.servers = vec![pool.servers[2].clone(), pool.servers[1].clone(), pool.servers[3].clone()];
+    let after = PoolShared::new(Arc::new(pool.clone()), Moment(0)).unwrap();
+    after.inherit(&before);
+    assert!(!after.is_healthy(0) && after.is_ejected(1, Moment(2)) && after.is_healthy(2));
+    assert_eq!(after.healthy_servers(Moment(2)), 1);
+    // Without checks nobody would ever bring the unhealthy one back.
+    pool.health = None;
+    let unchecked = PoolShared::new(Arc::new(pool), Moment(0)).unwrap();
+    unchecked.inherit(&before);
+    assert!(unchecked.is_healthy(0));
 }
 
 #[test]
