@@ -94,4 +94,6 @@ pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
 
 const _: () = assert!(LOG_BATCH_BYTES_MAX > 4 * (LOG_PATH_BYTES_MAX + LOG_TEXT_BYTES_MAX));
 const _: () = assert!(TRACE_QUEUE_SPANS_MAX >= TRACE_BATCH_SPANS_MAX);
-const _: () = assert!(METRIC_SERVICES_MAX < u16::MAX as usize && METRIC_UPSTREAM_SERVERS_MAX < u16::MAX as usize);
+// Places in the metrics are 16-bit numbers, two of them with a meaning of their own.
+const _: () = assert!(METRIC_SERVICES_MAX + 2 < u16::MAX as usize);
+const _: () = assert!(METRIC_UPSTREAM_SERVERS_MAX + 2 < u16::MAX as usize);
