@@ -269,3 +269,6 @@ pub const EJECTION_DOUBLINGS_MAX: u32 = 4;
 
 const _: () = assert!(SERVERS_PER_POOL_MAX <= 64, "forward keeps the servers that were tried in a 64-bit set");
 const _: () = assert!(UPSTREAM_HEAD_BYTES_MAX >= 8192, "hyper needs at least 8 KiB");
+// Places in the metrics are 16-bit numbers, two of them with a meaning of their own.
+const _: () = assert!(METRIC_SERVICES_MAX + 2 < u16::MAX as usize);
+const _: () = assert!(METRIC_UPSTREAM_SERVERS_MAX + 2 < u16::MAX as usize);

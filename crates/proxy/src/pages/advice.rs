@@ -126,7 +126,7 @@ pub(super) const fn proxy_error(reason: Reason) -> &'static str {
     }
 }
 
-/// Sentences by language: English, French. `{s}` stands for the seconds of `Retry-After`.
+/// Sentences by language: English, French. `{s}` stands for `Retry-After`, with its unit.
 pub(super) type Sentences = [&'static [&'static str]; 2];
 
 /// What the visitor can do.
@@ -134,24 +134,24 @@ pub(super) const fn sentences(family: Family) -> Sentences {
     match family {
         Family::Busy => [
             &[
-                "Wait about {s} seconds, then try again. There is no need to hurry: your turn does not get lost.",
+                "Wait about {s}, then try again.",
                 "If you were sending a form, go back with your browser and send it again: what you typed is usually still there.",
                 "Reloading again and again does not make it faster.",
             ],
             &[
-                "Patientez environ {s} secondes, puis réessayez. Inutile de vous presser\u{a0}: votre tour n'est pas perdu.",
+                "Patientez environ {s}, puis réessayez.",
                 "Si vous envoyiez un formulaire, revenez en arrière avec votre navigateur et envoyez-le à nouveau\u{a0}: votre saisie est généralement conservée.",
                 "Recharger la page sans cesse ne fait pas gagner de temps.",
             ],
         ],
         Family::Unreachable => [
             &[
-                "Wait about {s} seconds, then try again.",
+                "Wait about {s}, then try again.",
                 "If you were sending a form, first check whether it arrived, so that you do not send it twice.",
                 "If it lasts, tell us the reference below.",
             ],
             &[
-                "Patientez environ {s} secondes, puis réessayez.",
+                "Patientez environ {s}, puis réessayez.",
                 "Si vous envoyiez un formulaire, vérifiez d'abord s'il est arrivé, pour ne pas l'envoyer deux fois.",
                 "Si cela dure, communiquez-nous la référence ci-dessous.",
             ],

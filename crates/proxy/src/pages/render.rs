@@ -73,6 +73,8 @@ fn title_and_text(reason: Reason, language: Language) -> (&'static str, &'static
 struct Words {
     what_you_can_do: &'static str,
     again: &'static str,
+    /// One of them; an `s` makes it several in both languages.
+    second: &'static str,
     reference: &'static str,
     reference_use: &'static str,
 }
@@ -81,12 +83,14 @@ const WORDS: [Words; 2] = [
     Words {
         what_you_can_do: "What you can do",
         again: "Try again",
+        second: "second",
         reference: "Reference:",
         reference_use: "If you contact us about this page, please give this reference: it tells us what happened.",
     },
     Words {
         what_you_can_do: "Ce que vous pouvez faire",
         again: "Réessayer",
+        second: "seconde",
         reference: "Référence\u{a0}:",
         reference_use: "Si vous nous contactez à propos de cette page, indiquez cette référence\u{a0}: elle nous dit ce qui s'est passé.",
     },
@@ -102,13 +106,19 @@ fn page(reason: Reason, language: Language) -> Pieces {
     };
     let (title, text) = (escaped(title), escaped(text));
     let seconds = reason.retry_after_s();
+    let wait = match seconds {
+        // The no-break space keeps a number with its unit.
+        Some(1) => format!("1\u{a0}{}", words.second),
+        Some(seconds) => format!("{seconds}\u{a0}{}s", words.second),
+        None => String::new(),
+    };
     let mut advice = String::new();
     for sentence in sentences(family(reason))[language as usize] {
         // A sentence about a time stands only where there is a time.
         if sentence.contains("{s}") && seconds.is_none() {
             continue;
         }
-        let sentence = sentence.replace("{s}", &seconds.unwrap_or(0).to_string());
+        let sentence = sentence.replace("{s}", &wait);
         advice.push_str(&format!("<li>{}</li>\n", escaped(&sentence)));
     }
     let again = match seconds {

@@ -171,6 +171,18 @@ fn the_policy_fits_the_style() {
 }
 
 #[test]
+fn the_wait_is_told_in_words_that_fit_the_number() {
+    let check = |reason, language, wanted: &str| {
+        let page = text(refusal(reason, &context(reason, "text/html", language, "portal")));
+        assert!(page.contains(wanted), "{reason:?} {language}: {page}");
+    };
+    check(Reason::TooManyStreams, "en", "Wait about 1\u{a0}second, then");
+    check(Reason::TooManyStreams, "fr", "Patientez environ 1\u{a0}seconde, puis");
+    check(Reason::Suspect, "en", "Wait about 30\u{a0}seconds, then");
+    check(Reason::UpstreamFirstByte, "fr", "Patientez environ 10\u{a0}secondes, puis");
+}
+
+#[test]
 fn nothing_of_a_service_name_gets_out_of_its_place() {
     let evil = "<script>alert('1')</script>\"&\r\n";
     let page = text(refusal(Reason::Overload, &context(Reason::Overload, "text/html", "en", evil)));

@@ -18,19 +18,22 @@ const ORDERS_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Sink {
     target: LogTarget,
     file: Option<File>,
+    /// The last write may have ended within a line.
+    broken_off: bool,
     counters: Arc<LogCounters>,
 }
 
 impl Sink {
     pub(super) fn open(target: LogTarget, counters: Arc<LogCounters>) -> io::Result<Self> {
         let file = open_file(&target)?;
-        Ok(Self { target, file, counters })
+        Ok(Self { target, file, broken_off: false, counters })
     }
 
     fn reopen(&mut self) {
         match open_file(&self.target) {
             Ok(file) => {
                 self.file = file;
+                self.broken_off = false;
                 self.counters.failing.store(false, Relaxed);
             }
             Err(_) => self.counters.failing.store(true, Relaxed),
@@ -38,16 +41,23 @@ impl Sink {
     }
 
     fn write(&mut self, batch: &[u8], lines: u64) {
-        let written = match (&self.target, &mut self.file) {
-            (LogTarget::Off, _) | (LogTarget::File(_), None) => return,
-            (LogTarget::Stdout, _) => io::stdout().lock().write_all(batch),
-            (LogTarget::Stderr, _) => io::stderr().lock().write_all(batch),
-            (LogTarget::File(_), Some(file)) => file.write_all(batch),
-        };
+        // A disk that was full may have taken half a line: the next one must not be glued to it.
+        let fresh_line: &[u8] = if self.broken_off { b"\n" } else { b"" };
+        let written = self.write_all(fresh_line).and_then(|()| self.write_all(batch));
+        self.broken_off = written.is_err();
         if written.is_err() {
             self.counters.write_failed.fetch_add(lines, Relaxed);
         }
         self.counters.failing.store(written.is_err(), Relaxed);
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match (&self.target, &mut self.file) {
+            (LogTarget::Off, _) | (LogTarget::File(_), None) => Ok(()),
+            (LogTarget::Stdout, _) => io::stdout().lock().write_all(bytes),
+            (LogTarget::Stderr, _) => io::stderr().lock().write_all(bytes),
+            (LogTarget::File(_), Some(file)) => file.write_all(bytes),
+        }
     }
 }
 

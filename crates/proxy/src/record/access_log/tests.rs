@@ -228,6 +228,18 @@ fn a_file_that_cannot_be_opened_is_named() {
 }
 
 #[test]
+fn a_disk_that_is_full_costs_lines_and_says_so() {
+    let (log, writer) = AccessLog::open(&config(LogTarget::File("/dev/full".into()), LogFormat::Json)).unwrap();
+    let ids = RequestIds::new(1, 0);
+    for _ in 0..10 {
+        assert_eq!(log.record(&entry_for_test(), Moment(0), &ids), Logged::Queued);
+    }
+    assert!(writer.stop(Duration::from_secs(10)));
+    assert_eq!(log.counters().write_failed.load(Relaxed), 10);
+    assert!(log.counters().failing.load(Relaxed));
+}
+
+#[test]
 fn off_is_off() {
     let (log, writer) = AccessLog::open(&config(LogTarget::Off, LogFormat::Json)).unwrap();
     assert_eq!(log.record(&entry_for_test(), Moment(0), &RequestIds::new(1, 0)), Logged::Off);

@@ -7,7 +7,7 @@ use guichet_core::{Criticality, Reason, Standing};
 use super::counters::{CLASSES, Counter, Histogram, ListenerCounters, Outcomes, ServiceCounters, UpstreamCounters};
 use super::gauges::{AdmissionGauges, Gauge};
 use super::process;
-use super::registry::{ListenerSlot, Registry, ServiceSlot, UpstreamSlot};
+use super::registry::{ListenerSlot, Names, Registry, ServiceSlot, UpstreamSlot};
 use super::text::Exposition;
 
 impl Registry {
@@ -21,9 +21,11 @@ impl Registry {
         self.node(&mut out, &names.certificates);
         self.requests(&mut out, &services);
         self.times(&mut out, &services);
-        self.admission_gauges(&mut out, &services[..names.services.len()]);
+        let named = &services[..names.services.len()];
+        let live: Vec<_> = named.iter().copied().filter(|(at, _)| names.service_is_live(*at)).collect();
+        self.admission_gauges(&mut out, &live);
         self.connections(&mut out, &listeners, names.listeners.len());
-        self.upstreams(&mut out, &names.upstreams);
+        self.upstreams(&mut out, &names);
         drop(names);
         self.records(&mut out);
         process::expose(&mut out);
@@ -187,12 +189,13 @@ impl Registry {
         }
     }
 
-    fn upstreams(&self, out: &mut Exposition, names: &[(String, String)]) {
+    fn upstreams(&self, out: &mut Exposition, names: &Names) {
         type Of = fn(&UpstreamCounters) -> &Counter;
         let all = || {
             let other = (UpstreamSlot::OTHER.index(), "other", "other");
-            names.iter().enumerate().map(|(at, (pool, server))| (at, &**pool, &**server)).chain([other])
+            names.upstreams.iter().enumerate().map(|(at, (pool, server))| (at, &**pool, &**server)).chain([other])
         };
+        let live = || all().take(names.upstreams.len()).filter(|(at, ..)| names.upstream_is_live(*at));
         let sum = |at: usize, of: Of| {
             self.workers.iter().fold(0_u64, |sum, (block, _)| sum.wrapping_add(of(&block.upstreams[at]).get()))
         };
@@ -214,19 +217,19 @@ impl Registry {
         ];
         for (family, help, of) in gauges {
             out.gauge(family, help);
-            for (at, pool, server) in all().take(names.len()) {
+            for (at, pool, server) in live() {
                 // A scrape between two workers' writes may see a difference below zero.
                 let value = (sum(at, of) as i64).max(0);
                 out.sample(&[("upstream", pool), ("server", server)], value as f64);
             }
         }
         out.gauge("guichet_upstream_healthy", "1 if the health check of a server passes or there is none.");
-        for (at, pool, server) in all().take(names.len()) {
+        for (at, pool, server) in live() {
             let healthy = self.upstream[at].healthy.load(Relaxed);
             out.sample(&[("upstream", pool), ("server", server)], f64::from(u8::from(healthy)));
         }
         out.gauge("guichet_upstream_ejected", "1 while a server is ejected as an outlier.");
-        for (at, pool, server) in all().take(names.len()) {
+        for (at, pool, server) in live() {
             let ejected = self.upstream[at].ejected.load(Relaxed);
             out.sample(&[("upstream", pool), ("server", server)], f64::from(u8::from(ejected)));
         }

@@ -16,14 +16,29 @@ impl Gauge {
     }
 }
 
-/// What admission thinks of one service. The brain sets it, ten times a second.
-#[derive(Debug, Default)]
+/// What admission thinks of one service. The brain sets it, ten times a second. At first all is zero, and nobody is held
+/// to a share.
+#[derive(Debug)]
 pub struct AdmissionGauges {
     pub(super) limit: Gauge,
     pub(super) in_flight: Gauge,
     pub(super) queued: Gauge,
     pub(super) fair_rate: Gauge,
     pub(super) pressure: Gauge,
+}
+
+impl Default for AdmissionGauges {
+    fn default() -> Self {
+        let fair_rate = Gauge::default();
+        fair_rate.set(f64::INFINITY);
+        Self {
+            limit: Gauge::default(),
+            in_flight: Gauge::default(),
+            queued: Gauge::default(),
+            fair_rate,
+            pressure: Gauge::default(),
+        }
+    }
 }
 
 impl AdmissionGauges {

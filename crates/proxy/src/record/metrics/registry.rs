@@ -56,6 +56,8 @@ pub(super) struct Names {
     pub(super) listeners: Vec<String>,
     /// Pool and server.
     pub(super) upstreams: Vec<(String, String)>,
+    /// Services and upstream servers of the configuration in force; `None` until somebody tells.
+    pub(super) live: Option<(Vec<ServiceSlot>, Vec<UpstreamSlot>)>,
     /// Name and expiry, seconds since 1970.
     pub(super) certificates: Vec<(String, i64)>,
 }
@@ -119,6 +121,12 @@ impl Registry {
         UpstreamSlot(place(names, METRIC_UPSTREAM_SERVERS_MAX, is_it, make, UpstreamSlot::OTHER.0))
     }
 
+    /// The services and servers of the configuration in force. Present values of others are no longer shown; what was
+    /// counted of them stays.
+    pub fn set_live(&self, services: Vec<ServiceSlot>, upstreams: Vec<UpstreamSlot>) {
+        self.names.write().live = Some((services, upstreams));
+    }
+
     /// Where the brain sets what admission thinks of a service.
     #[must_use]
     pub fn admission(&self, service: ServiceSlot) -> Arc<AdmissionGauges> {
@@ -155,6 +163,16 @@ impl Registry {
     /// The counters of the trace exporter; the first call counts.
     pub fn set_trace(&self, counters: Arc<TraceCounters>) {
         drop(self.trace.set(counters));
+    }
+}
+
+impl Names {
+    pub(super) fn service_is_live(&self, at: usize) -> bool {
+        self.live.as_ref().is_none_or(|(services, _)| services.iter().any(|slot| slot.index() == at))
+    }
+
+    pub(super) fn upstream_is_live(&self, at: usize) -> bool {
+        self.live.as_ref().is_none_or(|(_, upstreams)| upstreams.iter().any(|slot| slot.index() == at))
     }
 }
 

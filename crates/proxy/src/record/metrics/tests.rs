@@ -246,6 +246,31 @@ fn names_keep_their_places_over_reloads() {
 }
 
 #[test]
+fn what_a_reload_removed_keeps_its_counters_and_loses_its_gauges() {
+    let registry = Registry::new("0", 1);
+    let (portal, bank) = (registry.service("portal"), registry.service("bank"));
+    let (old, new) = (registry.upstream("pool", "old"), registry.upstream("pool", "new"));
+    let worker = registry.worker(0).unwrap();
+    let mut entry = entry_for_test();
+    for (service, server) in [(portal, old), (bank, new)] {
+        entry.service_slot = service;
+        worker.request(&entry);
+        worker.upstream_began(server, false);
+    }
+    registry.set_live(vec![bank], vec![new]);
+    let all = parse(&registry.expose());
+    let check = |name: &str, label: &str, wanted: &[&str]| {
+        let shown: Vec<_> = all[name].iter().map(|(labels, _)| labels[label].as_str()).collect();
+        assert_eq!(shown, wanted, "{name}");
+    };
+    check("guichet_admission_limit", "service", &["bank"]);
+    check("guichet_upstream_in_flight", "server", &["new"]);
+    check("guichet_upstream_healthy", "server", &["new"]);
+    check("guichet_requests_total", "service", &["portal", "bank"]);
+    check("guichet_upstream_requests_total", "server", &["old", "new"]);
+}
+
+#[test]
 fn a_workers_counters_have_one_holder() {
     let registry = Registry::new("0", 1);
     let first = registry.worker(0);

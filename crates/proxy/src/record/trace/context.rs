@@ -52,6 +52,21 @@ impl TraceContext {
         }
     }
 
+    /// The context of a request where no spans are recorded: the caller's own span stays the upstream's parent, since a
+    /// span of ours would be missing from the trace. A malformed `traceparent` begins a new trace, not sampled. `None`:
+    /// the caller sent none, and there is nothing to pass on.
+    #[must_use]
+    pub fn passed_through(headers: &HeaderMap, ids: &RequestIds) -> Option<Self> {
+        if !headers.contains_key(TRACEPARENT) {
+            return None;
+        }
+        let mut context = Self::of_request(headers, ids, 0.0);
+        if let Some(parent) = context.parent_id {
+            context.span_id = parent;
+        }
+        Some(context)
+    }
+
     /// Whether the span of this request is wanted.
     #[must_use]
     pub const fn sampled(&self) -> bool {
