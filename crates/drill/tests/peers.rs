@@ -12,7 +12,8 @@ use support::{Bench, Client, STRANGER, get, get_h2, process_tree};
 /// Requests of the flooder: bounded, and well over what any peer lets a source have at once.
 const FLOOD_REQUESTS: usize = 300;
 
-fn check(name: &str) {
+/// `slots`: requests of strangers that the front lets a service of eight workers have at once.
+fn check(name: &str, slots: usize) {
     let bench = Bench::new();
     let front = fronts::by_name(name).expect("a known name");
     let running = front.start(&bench.context()).unwrap_or_else(|error| panic!("{error:#}"));
@@ -22,6 +23,7 @@ fn check(name: &str) {
     demands_partners(&bench, &running);
     keeps_sessions_and_operations(&bench, &running);
     slows_a_flooder(&running);
+    keeps_services_under_their_knee(&bench, &running, slots);
     running.stop();
     let left: Vec<_> = pids.into_iter().filter(|pid| support::is_running(*pid)).collect();
     assert!(left.is_empty(), "{name} left processes: {left:?}");
@@ -83,7 +85,7 @@ fn keeps_sessions_and_operations(bench: &Bench, front: &RunningFront) {
 
 fn slows_a_flooder(front: &RunningFront) {
     let client = Client::plain(front.http.unwrap(), Ipv4Addr::new(127, 20, 0, 4));
-    let statuses = support::flood(&client, "portal.localhost", "/", FLOOD_REQUESTS);
+    let statuses = support::flood(&client, "portal.localhost", "/", &[], FLOOD_REQUESTS);
     let served = statuses.iter().filter(|s| **s == 200).count();
     let refused = statuses.iter().filter(|s| matches!(**s, 0 | 429 | 503)).count();
     assert_eq!(served + refused, FLOOD_REQUESTS, "only served or refused: {statuses:?}");
@@ -93,24 +95,63 @@ fn slows_a_flooder(front: &RunningFront) {
     assert_eq!(get(&other, "portal.localhost", "/", &[]).status, 200, "someone else is served meanwhile");
     // A costly operation has less.
     let costly = Client::plain(front.http.unwrap(), Ipv4Addr::new(127, 20, 0, 6));
-    let statuses = support::flood(&costly, "portal.localhost", "/recherche?q=a", 40);
+    let statuses = support::flood(&costly, "portal.localhost", "/recherche?q=a", &[], 40);
     let served = statuses.iter().filter(|s| **s == 200).count();
     assert!((5..=20).contains(&served), "costly operations of one source: {served} of 40");
 }
 
+/// Far more slow requests at once than a service has workers, each from another source, as a distributed attack does.
+fn keeps_services_under_their_knee(bench: &Bench, front: &RunningFront, slots: usize) {
+    const CROWD: u8 = 60;
+    let http = front.http.unwrap();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let ask =
+            |n: u8| move || get(&Client::plain(http, Ipv4Addr::new(127, 20, 1, n)), "bank.localhost", "/slow", &[]);
+        let crowd: Vec<_> = (1..=CROWD).map(|n| scope.spawn(ask(n))).collect();
+        let partner = Client::tls(front.https.unwrap(), Ipv4Addr::new(127, 20, 2, 1), bench, true);
+        assert_eq!(get(&partner, "rails.localhost", "/", &[]).status, 200, "a partner is served meanwhile");
+        crowd.into_iter().map(|thread| thread.join().unwrap().status).collect()
+    });
+    let served = statuses.iter().filter(|s| **s == 200).count();
+    let refused = statuses.iter().filter(|s| matches!(**s, 429 | 502 | 503)).count();
+    assert_eq!(served + refused, usize::from(CROWD), "served or refused: {statuses:?}");
+    assert!(served >= 8 && refused >= 1, "a full set is served, not all are: {statuses:?}");
+    let most = bench.slow_most();
+    assert!((4..=slots).contains(&most), "{most} at once at the service, {slots} allowed");
+}
+
+/// HAProxy remembers which cookies a service set: an invented one lifts no limit.
+#[test]
+fn haproxy_tells_issued_sessions_from_invented_ones() {
+    let bench = Bench::new();
+    let running = fronts::Haproxy.start(&bench.context()).unwrap_or_else(|error| panic!("{error:#}"));
+    let served = |client: &Client, cookie: &str| {
+        let statuses = support::flood(client, "portal.localhost", "/", &[("cookie", cookie)], 200);
+        statuses.iter().filter(|s| **s == 200).count()
+    };
+    let invented = Client::plain(running.http.unwrap(), Ipv4Addr::new(127, 20, 3, 1));
+    let count = served(&invented, "portal_session=invented0123456789abcdef");
+    assert!((90..=110).contains(&count), "an invented session is a stranger's: {count} of 200");
+    let issued = Client::plain(running.http.unwrap(), Ipv4Addr::new(127, 20, 3, 2));
+    let cookie = "portal_session=issued0123456789abcdef";
+    assert_eq!(get(&issued, "portal.localhost", "/session", &[("cookie", cookie)]).status, 200);
+    assert_eq!(served(&issued, cookie), 200, "an issued session has a higher limit");
+    running.stop();
+}
+
 #[test]
 fn nginx_is_a_front() {
-    check("nginx");
+    check("nginx", 24);
 }
 
 #[test]
 fn haproxy_is_a_front() {
-    check("haproxy");
+    check("haproxy", 12);
 }
 
 #[test]
 fn envoy_is_a_front() {
-    check("envoy");
+    check("envoy", 8);
 }
 
 #[test]

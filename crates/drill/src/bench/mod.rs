@@ -151,7 +151,9 @@ fn measure_front(
 ) -> anyhow::Result<()> {
     let mut running: Option<PlainFront> = None;
     for case in cases {
-        if case.wants_fresh() && let Some(front) = running.take() {
+        if case.wants_fresh()
+            && let Some(front) = running.take()
+        {
             front.stop();
         }
         let front = match running.take() {
@@ -166,6 +168,12 @@ fn measure_front(
         front.stop();
     }
     Ok(())
+}
+
+/// Certificates for tests of fronts.
+#[cfg(test)]
+pub(crate) fn test_certificates(dir: &Path) -> crate::front::TlsFiles {
+    tls::certificates(dir).expect("certificates in a scratch folder")
 }
 
 #[cfg(test)]
@@ -220,7 +228,9 @@ mod tests {
         for case in found["cases"].as_array().unwrap() {
             for front in case["fronts"].as_array().unwrap() {
                 let median = front["median"].as_f64().unwrap();
-                assert!(median > 0.0 && median < 1e6, "{case}");
+                // So few idle connections may fit into memory that was there before.
+                let least = if case["unit"] == "bytes" { 0.0 } else { 1.0 };
+                assert!((least..1e6).contains(&median), "{case}");
             }
         }
         assert_eq!(found["cases"].as_array().unwrap().len(), Case::ALL.len());

@@ -87,7 +87,8 @@ fn on_core(core: usize, mut command: Command, log: &Path) -> anyhow::Result<std:
         pin(core)?;
         process::spawn(&mut command, log)
     };
-    std::thread::scope(|scope| scope.spawn(start).join()).map_err(|_| anyhow::anyhow!("the starting thread panicked"))?
+    std::thread::scope(|scope| scope.spawn(start).join())
+        .map_err(|_| anyhow::anyhow!("the starting thread panicked"))?
 }
 
 fn prepare(name: &str, ground: &Ground, dir: &Path, ports: Ports, capped: bool) -> anyhow::Result<(Command, PathBuf)> {
@@ -103,7 +104,14 @@ fn prepare(name: &str, ground: &Ground, dir: &Path, ports: Ports, capped: bool) 
         "nginx" => {
             exe = install::ensure(Peer::Nginx)?;
             config = write("nginx.conf", scope.render(NGINX)?)?;
-            args = vec!["-p".as_ref(), dir.as_os_str(), "-e".as_ref(), "stderr".as_ref(), "-c".as_ref(), config.as_os_str()];
+            args = vec![
+                "-p".as_ref(),
+                dir.as_os_str(),
+                "-e".as_ref(),
+                "stderr".as_ref(),
+                "-c".as_ref(),
+                config.as_os_str(),
+            ];
             check = &["-t", "-q"];
         }
         "haproxy" => {
@@ -116,7 +124,8 @@ fn prepare(name: &str, ground: &Ground, dir: &Path, ports: Ports, capped: bool) 
         "envoy" => {
             exe = install::ensure(Peer::Envoy)?;
             config = write("envoy.yaml", scope.render(ENVOY)?)?;
-            args = ["--disable-hot-restart", "--concurrency", "1", "-l", "error", "-c"].iter().map(OsStr::new).collect();
+            args =
+                ["--disable-hot-restart", "--concurrency", "1", "-l", "error", "-c"].iter().map(OsStr::new).collect();
             let mut command = Command::new(&exe);
             command.args(&args).arg(&config);
             process::check(&exe, &[&args[..], &[config.as_os_str(), "--mode".as_ref(), "validate".as_ref()]].concat())?;

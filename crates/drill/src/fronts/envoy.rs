@@ -27,7 +27,14 @@ impl Front for Envoy {
         let config = write_config(context)?;
         process::check(
             &exe,
-            &["--mode".as_ref(), "validate".as_ref(), "-l".as_ref(), "error".as_ref(), "-c".as_ref(), config.as_os_str()],
+            &[
+                "--mode".as_ref(),
+                "validate".as_ref(),
+                "-l".as_ref(),
+                "error".as_ref(),
+                "-c".as_ref(),
+                config.as_os_str(),
+            ],
         )?;
         let log = context.dir.join("envoy.log");
         // Hot restart needs shared memory under a name that two drills would fight for.

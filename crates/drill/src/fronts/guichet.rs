@@ -76,7 +76,8 @@ fn ready_status(admin: SocketAddr) -> std::io::Result<bool> {
 pub fn guichet_toml(context: &FrontContext<'_>) -> anyhow::Result<String> {
     let mut toml = node(context.workers, context.ports, context.tls.partner_ca.as_path());
     certificate(&mut toml, &context.tls.cert, &context.tls.key);
-    let partner_services: Vec<_> = context.services.iter().filter(|s| s.partner_only).map(|s| quoted(&s.name)).collect();
+    let partner_services: Vec<_> =
+        context.services.iter().filter(|s| s.partner_only).map(|s| quoted(&s.name)).collect();
     let der = CertificateDer::from_pem_file(&context.tls.partner_cert)
         .with_context(|| format!("certificate {}", context.tls.partner_cert.display()))?;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
@@ -160,4 +161,61 @@ fn costly(service: &str) -> &'static [(&'static str, &'static str)] {
 /// A basic TOML string: JSON's quoting is valid TOML for anything that a path or a name can hold.
 pub(crate) fn quoted(text: impl ToString) -> String {
     serde_json::Value::String(text.to_string()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::test_certificates;
+    use guichet_core::Criticality;
+
+    #[test]
+    fn the_configuration_says_what_the_services_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = |name: &str, partner_only: bool, cookie: Option<&str>| ServiceTarget {
+            name: name.to_owned(),
+            host: format!("{name}.localhost"),
+            upstream: "127.0.0.1:9101".parse().unwrap(),
+            criticality: if partner_only { Criticality::Critical } else { Criticality::Ordinary },
+            partner_only,
+            session_cookie: cookie.map(str::to_owned),
+            workers: 5,
+            capacity_rps: 50.0,
+        };
+        let context = FrontContext {
+            dir: dir.path(),
+            tls: &test_certificates(dir.path()),
+            services: &[service("portal", false, Some("portal_session")), service("rails", true, None)],
+            ports: Ports { http: 8080, https: 8443, admin: 8444 },
+            workers: 2,
+            guichet_exe: Path::new("guichet"),
+        };
+        let text = guichet_toml(&context).unwrap();
+        let found: toml::Table = text.parse().unwrap();
+        let at = |path: &str| {
+            path.split('.').fold(toml::Value::Table(found.clone()), |value, step| match step.parse::<usize>() {
+                Ok(index) => value[index].clone(),
+                Err(_) => value[step].clone(),
+            })
+        };
+        for (path, expected) in [
+            ("node.workers", "2"),
+            ("admin.listen", "\"127.0.0.1:8444\""),
+            ("listener.0.address", "\"127.0.0.1:8080\""),
+            ("listener.1.address", "\"127.0.0.1:8443\""),
+            ("upstream.portal.servers.0", "\"127.0.0.1:9101\""),
+            ("service.portal.hosts.0", "\"portal.localhost\""),
+            ("service.portal.session.cookie", "\"portal_session\""),
+            ("service.portal.session.issued_on.0", "\"/connexion\""),
+            ("service.portal.concurrency.initial", "8"),
+            ("service.portal.route.0.path", "\"/recherche\""),
+            ("service.rails.partner_only", "true"),
+            ("service.rails.criticality", "\"critical\""),
+            ("partner.0.services.0", "\"rails\""),
+        ] {
+            assert_eq!(at(path).to_string(), expected, "{path}");
+        }
+        let digest = at("partner.0.certificate_sha256.0");
+        assert_eq!(digest.as_str().map(str::len), Some(64), "a SHA-256 in hex");
+    }
 }

@@ -193,7 +193,9 @@ impl NoAutostart {
 
 impl Drop for NoAutostart {
     fn drop(&mut self) {
-        if self.made && let Err(error) = std::fs::remove_file(POLICY_FILE) {
+        if self.made
+            && let Err(error) = std::fs::remove_file(POLICY_FILE)
+        {
             eprintln!("warning: {POLICY_FILE} could not be removed: {error}");
         }
     }

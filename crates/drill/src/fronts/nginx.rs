@@ -28,8 +28,14 @@ impl Front for Nginx {
         let config = write_config(context)?;
         // -p: whatever path is still relative stays inside the scratch folder; -e: errors before the file is read.
         let log = context.dir.join("start.log");
-        let args: Vec<&OsStr> =
-            vec!["-p".as_ref(), context.dir.as_os_str(), "-e".as_ref(), "stderr".as_ref(), "-c".as_ref(), config.as_os_str()];
+        let args: Vec<&OsStr> = vec![
+            "-p".as_ref(),
+            context.dir.as_os_str(),
+            "-e".as_ref(),
+            "stderr".as_ref(),
+            "-c".as_ref(),
+            config.as_os_str(),
+        ];
         process::check(&exe, &[args.as_slice(), &["-t".as_ref(), "-q".as_ref()]].concat())?;
         let child = process::spawn(Command::new(exe).args(args), &log)?;
         let [http, https, admin] = process::addresses(context);

@@ -15,13 +15,24 @@ use std::time::Duration;
 /// The field with which tests mark requests that no service of partners may see.
 pub(crate) const STRANGER: &str = "x-test-stranger";
 
+/// How long a service takes for `/slow`: long enough that all requests of a test are under way together.
+const SLOW: Duration = Duration::from_millis(300);
+
 /// Services, certificates and a scratch folder.
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
     tls: TlsFiles,
     pub(crate) services: Vec<ServiceTarget>,
     pub(crate) ports: Ports,
-    strangers: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
+}
+
+/// What all services of a test saw together.
+#[derive(Debug, Default)]
+struct Seen {
+    strangers: AtomicUsize,
+    slow_now: AtomicUsize,
+    slow_most: AtomicUsize,
 }
 
 impl Bench {
@@ -29,7 +40,7 @@ impl Bench {
         // Two providers may be linked in by the tests' dependencies; the second call of a process finds it installed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
-        let strangers = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::new(Seen::default());
         let table = [
             ("portal", Criticality::Ordinary, false),
             ("bank", Criticality::Important, false),
@@ -40,7 +51,7 @@ impl Bench {
         let services = table.map(|(name, criticality, partner_only)| ServiceTarget {
             name: name.to_owned(),
             host: format!("{name}.localhost"),
-            upstream: upstream(name, Arc::clone(&strangers)),
+            upstream: upstream(name, Arc::clone(&seen)),
             criticality,
             partner_only,
             session_cookie: (!partner_only && name != "parcels").then(|| format!("{name}_session")),
@@ -48,7 +59,7 @@ impl Bench {
             capacity_rps: 800.0,
         });
         let tls = certificates(dir.path(), &services.each_ref().map(|s| s.host.clone()));
-        Self { dir, tls, services: services.to_vec(), ports: free_ports(), strangers }
+        Self { dir, tls, services: services.to_vec(), ports: free_ports(), seen }
     }
 
     pub(crate) fn context(&self) -> FrontContext<'_> {
@@ -63,15 +74,31 @@ impl Bench {
     }
 
     pub(crate) fn served_without_partner(&self) -> usize {
-        self.strangers.load(Ordering::Relaxed)
+        self.seen.strangers.load(Ordering::Relaxed)
+    }
+
+    /// Most slow requests that services worked on at once.
+    pub(crate) fn slow_most(&self) -> usize {
+        self.seen.slow_most.load(Ordering::Relaxed)
     }
 }
 
-/// Ports that were free a moment ago, outside the range from which clients get theirs.
+/// Where the next look for free ports starts, so that tests of one process don't look at the same ones.
+static NEXT_PORT: AtomicUsize = AtomicUsize::new(0);
+
+/// Ports that were free a moment ago, below the range that connections of clients are given theirs from.
 fn free_ports() -> Ports {
-    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |n: usize| listeners[n].local_addr().unwrap().port();
-    Ports { http: port(0), https: port(1), admin: port(2) }
+    let mut held = Vec::new();
+    for _ in 0..1000 {
+        let step = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id() as usize * 37 + step) % 10_000;
+        held.extend(TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap())));
+        if let [http, https, admin] = &held[..] {
+            let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+            return Ports { http: port(http), https: port(https), admin: port(admin) };
+        }
+    }
+    panic!("no free ports between 10000 and 20000");
 }
 
 fn certificates(dir: &Path, hosts: &[String]) -> TlsFiles {
@@ -107,16 +134,16 @@ fn certificates(dir: &Path, hosts: &[String]) -> TlsFiles {
 }
 
 /// A service that says who it is and what it was told, one thread a connection. Ends with the test's process.
-fn upstream(name: &'static str, strangers: Arc<AtomicUsize>) -> SocketAddr {
+fn upstream(name: &'static str, seen: Arc<Seen>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let strangers = Arc::clone(&strangers);
+            let seen = Arc::clone(&seen);
             std::thread::spawn(move || {
                 if let Ok(stream) = stream {
                     // A front that hangs up in between is no failure of the service.
-                    let _ = serve(name, &stream, &strangers);
+                    let _ = serve(name, &stream, &seen);
                 }
             });
         }
@@ -124,20 +151,31 @@ fn upstream(name: &'static str, strangers: Arc<AtomicUsize>) -> SocketAddr {
     at
 }
 
-fn serve(name: &str, stream: &TcpStream, strangers: &AtomicUsize) -> std::io::Result<()> {
+fn serve(name: &str, stream: &TcpStream, seen: &Seen) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     while let Some((line, fields)) = read_head(&mut reader)? {
         let field = |wanted: &str| fields.iter().find(|(n, _)| n == wanted).map_or("", |(_, v)| v.as_str());
         if !field(STRANGER).is_empty() {
-            strangers.fetch_add(1, Ordering::Relaxed);
+            seen.strangers.fetch_add(1, Ordering::Relaxed);
+        }
+        if line.contains("/slow") {
+            let now = seen.slow_now.fetch_add(1, Ordering::Relaxed) + 1;
+            seen.slow_most.fetch_max(now, Ordering::Relaxed);
+            std::thread::sleep(SLOW);
+            seen.slow_now.fetch_sub(1, Ordering::Relaxed);
         }
         let cookie = field("cookie");
-        let set = if line.contains("/session") { format!("set-cookie: {cookie}; Path=/; HttpOnly\r\n") } else { String::new() };
+        let set = if line.contains("/session") {
+            format!("set-cookie: {cookie}; Path=/; HttpOnly\r\n")
+        } else {
+            String::new()
+        };
         let told = format!("x-test-forwarded: {}\r\nx-test-cookie: {cookie}\r\n", field("x-forwarded-for"));
         let length = name.len();
         // In one piece: several small writes would wait for each other's acknowledgement.
-        let answer = format!("HTTP/1.1 200 OK\r\nx-estate-op: test\r\n{set}{told}content-length: {length}\r\n\r\n{name}");
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nx-estate-op: test\r\n{set}{told}content-length: {length}\r\n\r\n{name}");
         writer.write_all(answer.as_bytes())?;
     }
     Ok(())
@@ -254,14 +292,14 @@ fn ask(
 }
 
 /// `count` requests as fast as they are answered, reconnecting where the front hangs up.
-pub(crate) fn flood(client: &Client, host: &str, path: &str, count: usize) -> Vec<u16> {
+pub(crate) fn flood(client: &Client, host: &str, path: &str, fields: &[(&str, &str)], count: usize) -> Vec<u16> {
     let mut statuses = Vec::with_capacity(count);
     let mut stream: Option<BufReader<Box<dyn ReadWrite>>> = None;
     for _ in 0..count {
         if stream.is_none() {
             stream = client.connect(host).ok().map(BufReader::new);
         }
-        let answer = stream.as_mut().map(|s| ask(s, host, path, &[]));
+        let answer = stream.as_mut().map(|s| ask(s, host, path, fields));
         let status = answer.and_then(Result::ok).map_or(0, |a| a.status);
         if status != 200 {
             // Many fronts close after a refusal; a new connection each keeps what is counted the same for all.
