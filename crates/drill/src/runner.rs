@@ -189,8 +189,9 @@ impl Drop for Children {
 
 fn ports_are_free(ports: impl Iterator<Item = u16>) -> anyhow::Result<()> {
     for port in ports {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .with_context(|| format!("port {port} on 127.0.0.1 is taken: end what uses it, or give another --base-port"))?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
+            format!("port {port} on 127.0.0.1 is taken: end what uses it, or give another --base-port")
+        })?;
     }
     Ok(())
 }

@@ -27,7 +27,11 @@ use crate::worker::Worker;
 const COOKIES_HIDDEN: &[&str] = &["guichet-"];
 
 /// The life of a request.
-pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let setup = worker.setup();
     let (head, body) = request.into_parts();
     let mut trail = Trail::begin(&worker, &setup, &connection, &head);

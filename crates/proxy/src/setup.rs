@@ -56,6 +56,12 @@ impl Setup {
         let posture = guichet_core::Brain::new(&brain).posture(now);
         let admission = Shared::new(&config.services, posture, sources, former.map(|f| &*f.admission));
         let pools = config.upstreams.iter().map(|u| PoolShared::new(u.clone(), now)).collect::<Result<Vec<_>, _>>()?;
+        for pool in &pools {
+            let before = former.and_then(|f| f.pools.iter().find(|p| p.upstream().name == pool.upstream().name));
+            if let Some(before) = before {
+                pool.inherit(before);
+            }
+        }
         let server_slots = config
             .upstreams
             .iter()

@@ -77,7 +77,8 @@ impl Stalls {
             if others_move { usual.min(last) } else { usual }
         });
         // Pieces may be handed over without this task being polled, so it looks at least once a grace.
-        let soonest = deadlines.min().map_or(now.after(limits.body_grace), |d| d.min(now.after(limits.body_grace).max(now)));
+        let soonest =
+            deadlines.min().map_or(now.after(limits.body_grace), |d| d.min(now.after(limits.body_grace).max(now)));
         match answers.iter().any(|a| a.get().is_some()) {
             _ if soonest > now => {
                 let _ = self.timer.borrow_mut().poll(cx, now, soonest);

@@ -212,10 +212,7 @@ impl Trail {
         let shared = &self.setup.shared;
         let class = self.class.as_ref();
         let facts = self.facts.as_deref();
-        let upstream = class.and_then(|class| {
-            let server = facts?.server.get()?;
-            self.setup.forwarder.address(class.service.upstream, server)
-        });
+        let upstream = facts.and_then(Facts::server_address);
         Entry {
             request_id: self.id,
             trace: self.trace.as_ref(),

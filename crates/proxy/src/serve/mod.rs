@@ -152,7 +152,19 @@ impl Node {
         let file = path.to_owned();
         let (log, spans) = (writer, exporter);
         Ok(Self {
-            file, setups, shutdown, workers, tallies, registry, sources, seed, certificates, status, admin, log, spans,
+            file,
+            setups,
+            shutdown,
+            workers,
+            tallies,
+            registry,
+            sources,
+            seed,
+            certificates,
+            status,
+            admin,
+            log,
+            spans,
         })
     }
 
@@ -188,7 +200,8 @@ impl Node {
         let setup = self.setups.borrow();
         let posture = setup.admission.posture.load();
         let pressed = setup.config.services.iter().zip(&posture.services);
-        totals.pressed = pressed.filter(|(_, r)| r.pressure == Pressure::Pressed).map(|(s, _)| s.name.clone()).collect();
+        totals.pressed =
+            pressed.filter(|(_, r)| r.pressure == Pressure::Pressed).map(|(s, _)| s.name.clone()).collect();
         totals
     }
 
@@ -255,14 +268,22 @@ fn start_brain(
 }
 
 /// Binds every listener once for each worker: all or nothing, before any worker starts.
-fn bind_all(config: &Config, certificates: Option<&CertificateStore>, workers: usize) -> anyhow::Result<Vec<Vec<Opened>>> {
+fn bind_all(
+    config: &Config,
+    certificates: Option<&CertificateStore>,
+    workers: usize,
+) -> anyhow::Result<Vec<Vec<Opened>>> {
     let mut bound: Vec<Vec<Opened>> = (0..workers).map(|_| Vec::new()).collect();
     for listener in &config.listeners {
         let tls = match (listener.protocol, certificates) {
             (Protocol::Https, Some(store)) => Some(
-                store.listener(listener).with_context(|| format!("prepare TLS for the listener {:?}", listener.name))?,
+                store
+                    .listener(listener)
+                    .with_context(|| format!("prepare TLS for the listener {:?}", listener.name))?,
             ),
-            (Protocol::Https, None) => bail!("the listener {:?} speaks https but there is no certificate", listener.name),
+            (Protocol::Https, None) => {
+                bail!("the listener {:?} speaks https but there is no certificate", listener.name)
+            }
             (Protocol::Http, _) => None,
         };
         for opened in &mut bound {

@@ -53,7 +53,8 @@ impl Node {
         let mut certificates = tokio::time::interval(CERTIFICATES_INTERVAL);
         notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("open")]);
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
-        let mut pat = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(100)));
+        let mut pat =
+            tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(100)));
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reload(),
