@@ -60,7 +60,12 @@ impl fmt::Display for Escaped<'_> {
 
 impl serde::Serialize for Escaped<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let plain = self.bytes.len() <= self.bytes_max && self.bytes.iter().all(|b| self.is_plain(*b));
+        match std::str::from_utf8(self.bytes) {
+            // Nearly all texts: spared the way through `Display`.
+            Ok(text) if plain => serializer.serialize_str(text),
+            Ok(_) | Err(_) => serializer.collect_str(self),
+        }
     }
 }
 

@@ -17,9 +17,9 @@ const LINE_BYTES_USUAL: usize = 640;
 #[derive(Serialize)]
 struct Fields<'a> {
     time: Shown<Timestamp>,
-    request_id: Shown<super::super::RequestId>,
+    request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reference: Option<Shown<super::super::Reference>>,
+    reference: Option<&'a str>,
     client: Shown<IpAddr>,
     listener: Escaped<'a>,
     service: Option<Escaped<'a>>,
@@ -63,11 +63,12 @@ impl<T: std::fmt::Display> Serialize for Shown<T> {
 
 /// One JSON object and a line feed.
 pub(super) fn json(entry: &Entry<'_>, mask: bool) -> Vec<u8> {
-    let mut digits = [0; 32];
+    let (mut digits, mut trace_digits) = ([0; 32], [0; 32]);
+    let reference = entry.reference();
     let fields = Fields {
         time: Shown(timestamp(entry)),
-        request_id: Shown(entry.request_id),
-        reference: entry.reference().map(Shown),
+        request_id: hex(&entry.request_id.0, &mut digits),
+        reference: reference.as_ref().map(|reference| reference.as_str()),
         client: Shown(client(entry, mask)),
         listener: word(entry.listener.as_bytes()),
         service: Some(entry.service).filter(|t| !t.is_empty()).map(|t| word(t.as_bytes())),
@@ -91,7 +92,7 @@ pub(super) fn json(entry: &Entry<'_>, mask: bool) -> Vec<u8> {
         reason_code: entry.reason.map(|reason| reason.code()),
         ja4: entry.ja4.map(|t| word(t.as_bytes())),
         user_agent: entry.user_agent.map(word),
-        trace_id: entry.trace.map(|trace| hex(&trace.trace_id, &mut digits)),
+        trace_id: entry.trace.map(|trace| hex(&trace.trace_id, &mut trace_digits)),
     };
     let mut line = Vec::with_capacity(LINE_BYTES_USUAL);
     // Neither the fields nor writing to memory can fail.

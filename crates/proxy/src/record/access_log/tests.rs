@@ -253,3 +253,18 @@ fn wait_until(condition: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Prints what a line costs. `cargo test --release -p guichet-proxy line_cost -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, not a test"]
+fn line_cost() {
+    let entry = entry_for_test();
+    for (name, make) in [("json", line::json as fn(&Entry<'_>, bool) -> Vec<u8>), ("combined", line::combined)] {
+        let rounds = 200_000;
+        let began = Instant::now();
+        for _ in 0..rounds {
+            std::hint::black_box(make(std::hint::black_box(&entry), false));
+        }
+        println!("{name}: {:?} a line", began.elapsed() / rounds);
+    }
+}
