@@ -7,20 +7,20 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The binary under test.
-pub const GUICHET: &str = env!("CARGO_BIN_EXE_guichet");
+pub(crate) const GUICHET: &str = env!("CARGO_BIN_EXE_guichet");
 /// Services in the order of their ports (estate base + n, from 1).
-pub const SERVICES: [&str; 9] = ["portal", "app", "identity", "vault", "bank", "rails", "counter", "parcels", "staff"];
+pub(crate) const SERVICES: [&str; 9] = ["portal", "app", "identity", "vault", "bank", "rails", "counter", "parcels", "staff"];
 
 /// A child that ends with the test.
-pub struct Process(pub Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0.id() as i32), signal);
     }
 
     /// Waits for its end; fails the test if it does not come within `limit`.
-    pub fn wait(&mut self, limit: Duration) -> std::process::ExitStatus {
+    pub(crate) fn wait(&mut self, limit: Duration) -> std::process::ExitStatus {
         let until = Instant::now() + limit;
         loop {
             if let Some(status) = self.0.try_wait().expect("wait") {
@@ -39,20 +39,20 @@ impl Drop for Process {
     }
 }
 
-pub struct House {
-    pub dir: tempfile::TempDir,
-    pub guichet: Process,
-    pub estate: Process,
-    pub http: u16,
-    pub https: u16,
-    pub admin: u16,
-    pub estate_base: u16,
-    pub config: PathBuf,
+pub(crate) struct House {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) guichet: Process,
+    pub(crate) estate: Process,
+    pub(crate) http: u16,
+    pub(crate) https: u16,
+    pub(crate) admin: u16,
+    pub(crate) estate_base: u16,
+    pub(crate) config: PathBuf,
 }
 
 impl House {
     /// Starts all of it; `extra` is appended to the configuration.
-    pub fn open(extra: &str) -> Self {
+    pub(crate) fn open(extra: &str) -> Self {
         let dir = tempfile::tempdir().expect("temporary folder");
         write_certificates(dir.path());
         let estate_base = free_range();
@@ -74,11 +74,11 @@ impl House {
         }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("guichet.log")).unwrap_or_default()
     }
 
-    pub fn admin_get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn admin_get(&self, path: &str) -> (u16, String) {
         let output = curl(&["-s", "-w", "\n%{http_code}", &format!("http://127.0.0.1:{}{path}", self.admin)]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
@@ -86,7 +86,7 @@ impl House {
     }
 
     /// curl to a service over https with further arguments; head and body as text.
-    pub fn get(&self, service: &str, path: &str, arguments: &[&str]) -> String {
+    pub(crate) fn get(&self, service: &str, path: &str, arguments: &[&str]) -> String {
         let url = format!("https://{service}.localhost:{}{path}", self.https);
         let resolve = format!("{service}.localhost:{}:127.0.0.1", self.https);
         let ca = self.dir.path().join("ca.pem");
@@ -98,7 +98,7 @@ impl House {
     }
 }
 
-pub fn curl(arguments: &[&str]) -> Output {
+pub(crate) fn curl(arguments: &[&str]) -> Output {
     Command::new("curl").args(arguments).output().expect("curl is installed (apt-get install curl)")
 }
 
@@ -126,7 +126,7 @@ fn start_estate(dir: &Path, base: u16) -> Process {
     process
 }
 
-pub fn start_guichet(config: &Path, dir: &Path) -> Process {
+pub(crate) fn start_guichet(config: &Path, dir: &Path) -> Process {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("guichet.log")).unwrap();
     let child = Command::new(GUICHET)
         .args(["serve", "-c"])
@@ -190,7 +190,7 @@ fn write_certificates(dir: &Path) {
 }
 
 /// The configuration of a house: the estate's nine services behind two listeners.
-pub fn config_text(dir: &Path, http: u16, https: u16, admin: u16, estate_base: u16, extra: &str) -> String {
+pub(crate) fn config_text(dir: &Path, http: u16, https: u16, admin: u16, estate_base: u16, extra: &str) -> String {
     use std::fmt::Write as _;
     let at = |name: &str| dir.join(name).display().to_string();
     let mut text = format!(
