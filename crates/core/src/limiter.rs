@@ -11,7 +11,7 @@
 //! - L grows only when it is used, and at most to five times what is in flight;
 //! - the baseline ages upwards only while there is room, so that a lasting overload never becomes the normal.
 //!
-//! Concurrency is never pinned low to measure: the only test is a quarter less for about a second, once a minute of
+//! Concurrency is never pinned low to measure: the only test is a quarter less for about a second, once in two minutes of
 //! overload, and whoever waits in the queue meanwhile keeps the place that its priority gives.
 
 use core::time::Duration;
@@ -131,7 +131,7 @@ const BASE_SPAN_MAX_S: f32 = 3.0;
 /// high only costs time.
 const TOLERANCE: f32 = 1.1;
 /// Under lasting overload the baseline is put to the test this often, by a quarter less concurrency for about a second.
-const JUDGE_EVERY_S: f32 = 60.0;
+const JUDGE_EVERY_S: f32 = 120.0;
 
 impl Limiter {
     /// A limit at its initial value. `floors_sum` is the sum of the reserved lanes.
