@@ -234,7 +234,7 @@ impl Limiter {
         let goes_on = !matches!(self.run, Run::None) && (excess >= 0.5 * (low + high) || due);
         if !bound {
             self.run = Run::None;
-        } else if excess > high || goes_on {
+        } else if excess > high || due || goes_on {
             // Far over, in proportion; near the mark, by the logarithm.
             let down = if excess > self.limit / 2.0 || due { step.max(self.limit * 0.1) } else { step };
             self.decrease(down, &point);
@@ -314,8 +314,13 @@ impl Limiter {
         let fewer = (from / self.limit).ln();
         let faster = (before.rtt_s / after.rtt_s.max(1e-6)).ln() / fewer;
         let less = (before.throughput / after.throughput.max(1e-6)).ln() / fewer;
+        self.smooth_s = Some(after.rtt_s);
         if faster + 1.0 - less > 1.0 {
-            self.run = Run::Down(self.limit, after);
+            // There was a queue. Is there still one?
+            let base_s = self.base_s.map_or(after.rtt_s, |b| b.min(after.rtt_s));
+            let queued = TOLERANCE * base_s < 0.8 * after.rtt_s;
+            let due = self.since_judged_s >= JUDGE_EVERY_S;
+            self.run = if queued || due { Run::Down(self.limit, after) } else { Run::None };
             return;
         }
         // A verdict in the midst of a change can be wrong: one that raises the baseline much is looked at again soon.
