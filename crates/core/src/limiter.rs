@@ -11,7 +11,7 @@
 //! - L grows only when it is used, and at most to five times what is in flight;
 //! - the baseline ages upwards only while there is room, so that a lasting overload never becomes the normal.
 //!
-//! Concurrency is never pinned low to measure: the only test is a quarter less for about a second, once a minute of
+//! Concurrency is never pinned low to measure: the only test is a quarter less for about a second, once in two minutes of
 //! overload, and whoever waits in the queue meanwhile keeps the place that its priority gives.
 
 use core::time::Duration;
@@ -131,7 +131,7 @@ const BASE_SPAN_MAX_S: f32 = 3.0;
 /// high only costs time.
 const TOLERANCE: f32 = 1.1;
 /// Under lasting overload the baseline is put to the test this often, by a quarter less concurrency for about a second.
-const JUDGE_EVERY_S: f32 = 60.0;
+const JUDGE_EVERY_S: f32 = 120.0;
 
 impl Limiter {
     /// A limit at its initial value. `floors_sum` is the sum of the reserved lanes.
@@ -234,7 +234,7 @@ impl Limiter {
         let goes_on = !matches!(self.run, Run::None) && (excess >= 0.5 * (low + high) || due);
         if !bound {
             self.run = Run::None;
-        } else if excess > high || goes_on {
+        } else if excess > high || due || goes_on {
             // Far over, in proportion; near the mark, by the logarithm.
             let down = if excess > self.limit / 2.0 || due { step.max(self.limit * 0.1) } else { step };
             self.decrease(down, &point);
@@ -314,8 +314,13 @@ impl Limiter {
         let fewer = (from / self.limit).ln();
         let faster = (before.rtt_s / after.rtt_s.max(1e-6)).ln() / fewer;
         let less = (before.throughput / after.throughput.max(1e-6)).ln() / fewer;
+        self.smooth_s = Some(after.rtt_s);
         if faster + 1.0 - less > 1.0 {
-            self.run = Run::Down(self.limit, after);
+            // There was a queue. Is there still one?
+            let base_s = self.base_s.map_or(after.rtt_s, |b| b.min(after.rtt_s));
+            let queued = TOLERANCE * base_s < 0.8 * after.rtt_s;
+            let due = self.since_judged_s >= JUDGE_EVERY_S;
+            self.run = if queued || due { Run::Down(self.limit, after) } else { Run::None };
             return;
         }
         // A verdict in the midst of a change can be wrong: one that raises the baseline much is looked at again soon.

@@ -209,7 +209,7 @@ fn a_slow_upstream_makes_it_neither_drift_nor_collapse() {
 
 #[test]
 fn follows_steps_of_capacity_both_ways() {
-    let plan = [stretch(30.0, 2.0, 32, 0.05), stretch(40.0, 2.0, 8, 0.05), stretch(60.0, 2.0, 64, 0.05)];
+    let plan = [stretch(30.0, 2.0, 32, 0.05), stretch(100.0, 2.0, 8, 0.05), stretch(60.0, 2.0, 64, 0.05)];
     check("steps", UpstreamModel::steady(32), &plan, (0.8, 2.5), 0.90);
 }
 

@@ -231,7 +231,7 @@ impl Entry {
             return Standing3::Suspect;
         }
         let old = tick.wrapping_sub(self.first) >= ticks_of(config.known_after);
-        let well_answered = self.good >= config.known_good_min && self.refused <= self.good / 2;
+        let well_answered = self.good >= config.known_good_min && self.refused <= self.good;
         let well_behaved = self.abuse < 1.0 && self.ignored < 4.0 && self.suspect_ticks == 0;
         if old && well_answered && well_behaved { Standing3::Known } else { Standing3::Anonymous }
     }

@@ -1,0 +1,127 @@
+//! The core in a simulated estate: several scenarios, several seeds. `SEED=n` plays that seed alone.
+
+use guichet_core::Standing;
+use guichet_core::sim::{Phase, Report, SCENARIOS, Scenario, play_node};
+
+/// Nodes and sources of the reduced size; `examples/simulate.rs` plays the full one.
+const NODES: u64 = 3;
+const SOURCES: u64 = 10_000;
+const SECONDS: f64 = 60.0;
+const FLOOD_PER_S: f64 = 2000.0;
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("SEED") {
+        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
+        Err(_) => (1..=4).collect(),
+    }
+}
+
+fn play(name: &str, seed: u64) -> (Scenario, Report) {
+    let scenario = Scenario::named(name, SOURCES, SECONDS, FLOOD_PER_S).expect("the name is one of SCENARIOS");
+    let mut report = Report::default();
+    for node in 0..NODES {
+        report.merge(&play_node(&scenario, node, seed));
+    }
+    (scenario, report)
+}
+
+fn at(scenario: &Scenario, name: &str) -> usize {
+    scenario.populations.iter().position(|p| p.name == name).expect("a population of this name")
+}
+
+/// What must hold in every scenario, and these least goodputs in steady attack (an oracle would serve all of them).
+fn check(name: &str, least: &[(&str, f64)]) {
+    for seed in seeds() {
+        let (scenario, report) = play(name, seed);
+        let place = || format!("{name}, SEED={seed}:\n{}", report.table(&scenario));
+        assert!(report.broken.is_empty(), "{:?} in {}", report.broken, place());
+        for critical in ["rails", "emergency"] {
+            let population = at(&scenario, critical);
+            for phase in Phase::ALL {
+                assert!(report.goodput(population, phase) >= 0.999, "{critical} in {phase:?} of {}", place());
+            }
+        }
+        for (n, population) in scenario.populations.iter().enumerate().filter(|(_, p)| p.real) {
+            let calm = population.shape.starts_s() == 0.0;
+            for phase in [Phase::Before, Phase::After] {
+                let served = report.goodput(n, phase);
+                assert!(!calm || served >= 0.999, "{} in {phase:?} of {}", population.name, place());
+            }
+            if population.proved == Some(Standing::Session) {
+                for phase in [Phase::Onset, Phase::Attack] {
+                    assert!(report.goodput(n, phase) >= 0.99, "{} in {phase:?} of {}", population.name, place());
+                }
+            }
+            let count = &report.counts[&(n, Phase::Attack)];
+            assert_eq!(count.suspect, 0, "people of {} are suspect in {}", population.name, place());
+        }
+        for (population, goodput) in least {
+            let served = report.goodput(at(&scenario, population), Phase::Attack);
+            assert!(served >= *goodput, "{population} got {served} in {}", place());
+        }
+    }
+}
+
+#[test]
+fn calm_serves_everyone() {
+    check("calm", &[("sessions", 1.0), ("regulars", 1.0), ("newcomers", 1.0)]);
+}
+
+#[test]
+fn few_heavy_sources() {
+    check("few", &[("regulars", 0.99), ("newcomers", 0.99)]);
+}
+
+#[test]
+fn residential_proxies_at_four_a_second_each() {
+    check("residential", &[("regulars", 0.99), ("newcomers", 0.99)]);
+}
+
+#[test]
+fn a_soft_ramp() {
+    check("ramp", &[("regulars", 0.99), ("newcomers", 0.99)]);
+}
+
+#[test]
+fn an_attack_that_changes_its_sources_every_ten_seconds() {
+    check("adapting", &[("regulars", 0.99), ("newcomers", 0.98)]);
+}
+
+#[test]
+fn a_session_that_floods_is_cut_and_the_others_are_untouched() {
+    check("session", &[("sessions", 0.999), ("regulars", 0.99), ("newcomers", 0.99)]);
+}
+
+/// Several attacks at once, one of which turns for ten seconds into hundreds of fresh sources at a human pace: until they
+/// have shown that they go on, nothing tells them from people who are new, who lose with them by lot.
+#[test]
+fn several_attacks_at_once() {
+    check("mixed", &[("regulars", 0.98), ("newcomers", 0.7)]);
+}
+
+/// Nobody is refused for being many: twice the capacity is served to the full, and no person becomes suspect.
+#[test]
+fn a_crowd_is_not_an_attack() {
+    check("crowd", &[("sessions", 0.999), ("regulars", 0.95)]);
+    let (scenario, report) = play("crowd", 1);
+    let good: u64 = scenario
+        .populations
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.service == 0)
+        .map(|(n, _)| report.counts[&(n, Phase::Attack)].good)
+        .sum();
+    let seconds = (scenario.attack_s.1 - 2.0) - (scenario.attack_s.0 + 3.0);
+    let could = 400.0 * seconds * NODES as f64;
+    assert!(good as f64 >= 0.95 * could, "{good} of {could}:\n{}", report.table(&scenario));
+}
+
+#[test]
+fn the_same_seed_plays_the_same() {
+    for name in SCENARIOS {
+        let scenario = Scenario::named(name, 2000, 40.0, 500.0).expect("the name is one of SCENARIOS");
+        assert_eq!(play_node(&scenario, 7, 42), play_node(&scenario, 7, 42), "{name}");
+    }
+    let scenario = Scenario::named("few", 2000, 40.0, 500.0).expect("the name is one of SCENARIOS");
+    assert_ne!(play_node(&scenario, 7, 42), play_node(&scenario, 7, 43));
+}
