@@ -79,26 +79,48 @@ pub(super) async fn open<D: Desk>(worker: Rc<WorkerContext<D>>, accepted: Accept
     let opened = clock::now();
     let wait = if accepted.tls.is_some() { accepted.limits.client_hello } else { accepted.limits.first_request };
     let deadline = Instant::now() + wait;
-    {
-        let _opening = Opening::new(&worker.opening);
-        // Until the first byte comes, a connection costs its socket and this small task.
-        match timeout_at(deadline, accepted.socket.readable()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return,
-            Err(_) => {
-                reset_on_close(&accepted.socket);
-                let reason = if accepted.tls.is_some() { Reason::HandshakeTimeout } else { Reason::IdleTimeout };
-                return worker.desk.connection_refused(accepted.peer, &accepted.listener.name, reason);
-            }
+    let opening = Opening::new(&worker.opening);
+    let ahead = match first_bytes(&accepted.socket, deadline).await {
+        Ok(ahead) => ahead,
+        Err(Stop::Left) => return,
+        Err(Stop::Refused(_)) => {
+            reset_on_close(&accepted.socket);
+            let reason = if accepted.tls.is_some() { Reason::HandshakeTimeout } else { Reason::IdleTimeout };
+            return worker.desk.connection_refused(accepted.peer, &accepted.listener.name, reason);
         }
-    }
+    };
+    drop(opening);
     // Boxed here, so that what merely waits for its first byte stays small.
-    Box::pin(begin(worker, accepted, opened, deadline)).await;
+    Box::pin(begin(worker, accepted, ahead, opened, deadline)).await;
 }
 
-async fn begin<D: Desk>(worker: Rc<WorkerContext<D>>, mut accepted: Accepted, opened: Moment, deadline: Instant) {
+/// The first bytes of a connection. Until they come, it costs its socket and a small task, and holds no buffer.
+async fn first_bytes(socket: &TcpStream, deadline: Instant) -> Result<BytesMut, Stop> {
+    loop {
+        // The runtime takes a fresh socket for readable, so only a read tells.
+        let mut ahead = BytesMut::with_capacity(FIRST_READ_BYTES);
+        match socket.try_read_buf(&mut ahead) {
+            Ok(0) => return Err(Stop::Left),
+            Ok(_) => return Ok(ahead),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => drop(ahead),
+            Err(_) => return Err(Stop::Left),
+        }
+        match timeout_at(deadline, socket.readable()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(Stop::Left),
+            Err(_) => return Err(Reason::IdleTimeout.into()),
+        }
+    }
+}
+
+async fn begin<D: Desk>(
+    worker: Rc<WorkerContext<D>>,
+    mut accepted: Accepted,
+    mut ahead: BytesMut,
+    opened: Moment,
+    deadline: Instant,
+) {
     let opening = Opening::new(&worker.opening);
-    let mut ahead = BytesMut::new();
     let mut client = accepted.peer;
     let listener = Arc::clone(&accepted.listener);
     match prepare(&worker, &mut accepted, &mut ahead, &mut client, deadline).await {
