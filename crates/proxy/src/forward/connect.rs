@@ -1,19 +1,15 @@
 //! A connection to a server: name, socket, TLS.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use guichet_core::Reason;
 use guichet_core::bounds::UPSTREAM_ADDRESSES_MAX;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
+use super::stream::{Io, Stream};
 use crate::config::{Upstream, UpstreamProtocol};
 
 /// Why a pool's TLS cannot be set up.
@@ -160,7 +156,7 @@ pub(super) async fn open(
                 // Answers must not wait for an acknowledgement; a socket that refuses this still works.
                 let _ = socket.set_nodelay(true);
                 return match tls {
-                    None => Ok(Stream::Plain(socket)),
+                    None => Ok(Stream::new(Io::Plain(socket))),
                     Some(tls) => tls.handshake(socket, server).await,
                 };
             }
@@ -182,62 +178,6 @@ impl UpstreamTls {
         if self.h2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err(failed("the server does not offer h2 by ALPN; set protocol = \"https\"".into()));
         }
-        Ok(Stream::Tls(Box::new(stream)))
-    }
-}
-
-/// The socket, with or without TLS.
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
-            Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_write(cx, bytes),
-            Self::Tls(s) => Pin::new(s).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_write_vectored(cx, slices),
-            Self::Tls(s) => Pin::new(s).poll_write_vectored(cx, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(s) => s.is_write_vectored(),
-            Self::Tls(s) => s.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_flush(cx),
-            Self::Tls(s) => Pin::new(s).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
-            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
-        }
+        Ok(Stream::new(Io::Tls(Box::new(stream))))
     }
 }

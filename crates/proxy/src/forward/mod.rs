@@ -31,6 +31,7 @@ mod plan;
 mod pool;
 mod retry;
 mod shared;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tunnel;

@@ -20,10 +20,11 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::connect::{self, ConnectFailure, Stream};
+use super::connect::{self, ConnectFailure};
 use super::counters::Count;
 use super::inbound::InboundBody;
 use super::shared::PoolShared;
+use super::stream::Stream;
 use crate::config::UpstreamProtocol;
 
 /// Sends HTTP/1.1 requests on one connection, one after the other.

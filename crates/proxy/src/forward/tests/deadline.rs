@@ -135,9 +135,9 @@ fn the_first_byte_deadline_waits_for_a_client_that_sends_slowly() {
         let door = Door::http1(pool, job()).await;
         let mut client = connect(door.address).await;
         client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n").await.unwrap();
-        for byte in b"data" {
-            tokio::time::sleep(Duration::from_millis(120)).await;
-            client.write_all(&[*byte]).await.unwrap();
+        for half in [b"da", b"ta"] {
+            tokio::time::sleep(Duration::from_millis(450)).await;
+            client.write_all(half).await.unwrap();
         }
         assert_eq!(status(&read_head(&mut client).await), "200");
     });
