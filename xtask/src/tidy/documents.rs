@@ -57,7 +57,7 @@ pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
 
 /// Targets of `[text](target)` in a line, outside of `code`.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
-    let outside = |at: usize| line[..at].matches('`').count() % 2 == 0;
+    let outside = |at: usize| line[..at].matches('`').count().is_multiple_of(2);
     line.match_indices("](").filter(move |(at, _)| outside(*at)).filter_map(|(at, _)| {
         let rest = &line[at + 2..];
         rest.find(')').map(|end| rest[..end].split(' ').next().unwrap_or_default())

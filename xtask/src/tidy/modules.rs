@@ -26,7 +26,7 @@ fn is_root(path: &str, tree: &Tree) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let folder_name = folder.rsplit('/').next().unwrap_or_default();
     let parent = folder.rsplit_once('/').map_or("", |(parent, _)| parent.rsplit('/').next().unwrap_or_default());
-    let has_manifest = |dir: &str| tree.get(&format!("{dir}/Cargo.toml").trim_start_matches('/').to_owned()).is_some();
+    let has_manifest = |dir: &str| tree.get(format!("{dir}/Cargo.toml").trim_start_matches('/')).is_some();
     let in_crate = folder.rsplit_once('/').is_some_and(|(krate, _)| has_manifest(krate));
     (folder_name == "src" && matches!(name, "lib.rs" | "main.rs"))
         || (name == "build.rs" && has_manifest(folder))
