@@ -179,7 +179,19 @@ fn row(owner: &Value, key: &str, property: &Value, rows: &mut String) {
     for (choice, what) in choices(target) {
         let _ = write!(meaning, "<br>`{choice}`: {what}");
     }
+    for (inner, property) in inner_keys(target) {
+        let default = property.get("default").map_or_else(String::new, |value| format!(", default `{value}`"));
+        let kind = kind(property, resolve(&SCHEMA, property));
+        let _ = write!(meaning, "<br>`{inner}` ({kind}{default}): {}", said(property, property));
+    }
     let _ = writeln!(rows, "| `{key}` | {} | {default} | {} |", kind(property, target), meaning.replace('|', "\\|"));
+}
+
+/// The keys of inline tables that an array takes besides single values.
+fn inner_keys(target: &Value) -> Vec<(&String, &Value)> {
+    let items = target.get("items").map(|items| resolve(&SCHEMA, items));
+    let options = items.and_then(|items| items.get("anyOf")).and_then(Value::as_array);
+    options.into_iter().flatten().flat_map(|option| properties(resolve(&SCHEMA, option))).collect()
 }
 
 /// The kind of a value, with its bounds.

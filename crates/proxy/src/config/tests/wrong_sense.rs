@@ -164,7 +164,7 @@ fn upstreams() {
 }
 
 #[test]
-fn services_and_partners() {
+fn services() {
     for (old, new, key, cause, mend) in [
         (
             "[\"rails.example.org\"]",
@@ -227,6 +227,14 @@ fn services_and_partners() {
             "same methods",
             "join",
         ),
+    ] {
+        check(old, new, key, cause, mend);
+    }
+}
+
+#[test]
+fn references_and_partners() {
+    for (old, new, key, cause, mend) in [
         (
             "upstream = \"portal\"",
             "upstream = »\"portl\"",

@@ -1,0 +1,166 @@
+//! The whole test suite, in the order in which a failure is cheapest to learn of.
+//!
+//! Dependencies are compiled for development (tests, lints, fuzz targets) and for release (the binary), and no third time.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use crate::process::{self, Counts, Ran};
+use crate::summary::{State, Summary};
+use crate::{cargo, fuzz, target, tidy, tools};
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+/// Seconds that each fuzz target runs.
+const FUZZ_S: u64 = 10;
+/// A short drill of everything at once.
+const SMOKE_SCENARIO: &str = "drills/smoke.toml";
+
+pub(crate) fn test(root: &Path, install: bool, ci: bool) -> anyhow::Result<ExitCode> {
+    let mut suite = Suite { root, ci, summary: Summary::default() };
+    suite.tools(install);
+    suite.ran("rustfmt", cargo(root, &["fmt", "--all", "--check"]), minutes(3), false);
+    suite.tidy();
+    suite.tests();
+    suite.ran(
+        "doc tests",
+        cargo(root, &["test", "--workspace", "--exclude", "guichet-fuzz", "--doc"]),
+        minutes(15),
+        true,
+    );
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    suite.ran("clippy", cargo(root, &clippy), minutes(20), false);
+    suite.deny();
+    suite.fuzz();
+    suite.ran("release build", cargo(root, &["build", "--release", "--package", "guichet"]), minutes(30), false);
+    suite.smoke_drill();
+    Ok(suite.summary.close(ci))
+}
+
+struct Suite<'a> {
+    root: &'a Path,
+    ci: bool,
+    summary: Summary,
+}
+
+impl Suite<'_> {
+    /// Runs one program as one step.
+    fn ran(&mut self, name: &str, mut command: Command, limit: Duration, reports_tests: bool) -> Ran {
+        println!("==> {name}");
+        if self.ci {
+            // Nothing is built twice here: incremental builds would only fill the disk.
+            command.env("CARGO_INCREMENTAL", "0");
+        }
+        let started = Instant::now();
+        let ran = process::run(&mut command, limit);
+        self.summary.add_ran(name, &ran, started.elapsed(), reports_tests);
+        ran
+    }
+
+    fn tools(&mut self, install: bool) {
+        println!("==> tools");
+        let started = Instant::now();
+        let missing = tools::ensure(self.root, install);
+        for tool in &missing {
+            println!("missing: {}: {}", tool.name, tool.mend);
+        }
+        let state = match missing.as_slice() {
+            [] => State::Passed,
+            missing => {
+                let told: Vec<_> = missing.iter().map(|m| format!("{} ({})", m.name, m.mend)).collect();
+                State::NotRun(told.join("; "))
+            }
+        };
+        self.summary.add("tools", state, started.elapsed(), None);
+    }
+
+    fn tidy(&mut self) {
+        println!("==> tidy");
+        let started = Instant::now();
+        let state = match tidy::check(self.root) {
+            Ok(findings) => {
+                findings.iter().for_each(|finding| println!("{finding}"));
+                match findings.iter().filter(|f| f.hard).count() {
+                    0 => State::Passed,
+                    count => State::Failed(format!("{count} findings")),
+                }
+            }
+            Err(error) => State::Failed(format!("{error:#}")),
+        };
+        self.summary.add("tidy", state, started.elapsed(), None);
+    }
+
+    /// Unit, property, socket and end-to-end tests in one run; the latter are also counted apart, so that a missing
+    /// suite is seen.
+    fn tests(&mut self) {
+        let nextest = tools::has_cargo("nextest");
+        let args: &[&str] = if nextest {
+            &["nextest", "run", "--workspace", "--exclude", "guichet-fuzz", "--no-fail-fast", "--status-level", "all"]
+        } else {
+            &["test", "--workspace", "--exclude", "guichet-fuzz", "--no-fail-fast", "--lib", "--bins", "--tests"]
+        };
+        let ran = self.ran("tests", cargo(self.root, args), minutes(40), true);
+        let state = match (ran.counts.end_to_end, ran.succeeded()) {
+            (0, _) => State::NotRun("no end-to-end test of the guichet binary passed (crates/guichet/tests)".into()),
+            (_, true) => State::Passed,
+            (_, false) => State::Failed("see tests".into()),
+        };
+        println!("{} of these were end-to-end tests of the binary", ran.counts.end_to_end);
+        self.summary.add("end-to-end (of these)", state, Duration::ZERO, Some(Counts::default()));
+    }
+
+    /// Tidy has checked licences and sources; advisories need cargo-deny and its database.
+    fn deny(&mut self) {
+        if tools::has_cargo("deny") {
+            self.ran(
+                "cargo-deny",
+                cargo(self.root, &["deny", "--offline", "check", "bans", "licenses", "sources"]),
+                minutes(5),
+                false,
+            );
+        } else {
+            let state = State::Optional("cargo install cargo-deny (tidy checked licences and sources)".into());
+            self.summary.add("cargo-deny", state, Duration::ZERO, None);
+        }
+    }
+
+    fn fuzz(&mut self) {
+        println!("==> fuzz build");
+        let started = Instant::now();
+        let targets = match fuzz::targets(self.root).and_then(|targets| Ok((targets, fuzz::build(self.root)?))) {
+            Ok((targets, built)) => {
+                self.summary.add_ran("fuzz build", &built, started.elapsed(), false);
+                if built.succeeded() { targets } else { Vec::new() }
+            }
+            Err(error) => {
+                self.summary.add("fuzz build", State::Failed(format!("{error:#}")), started.elapsed(), None);
+                Vec::new()
+            }
+        };
+        for name in targets {
+            println!("==> fuzz {name}");
+            let started = Instant::now();
+            match fuzz::run(self.root, &name, FUZZ_S) {
+                Ok(ran) => self.summary.add_ran(&format!("fuzz {name}"), &ran, started.elapsed(), false),
+                Err(error) => {
+                    let state = State::Failed(format!("{error:#}"));
+                    self.summary.add(&format!("fuzz {name}"), state, started.elapsed(), None);
+                }
+            }
+        }
+    }
+
+    fn smoke_drill(&mut self) {
+        let exe = target(self.root).join("release/guichet");
+        if !self.root.join(SMOKE_SCENARIO).is_file() || !exe.is_file() {
+            let needs = format!("{SMOKE_SCENARIO} and the release build");
+            return self.summary.add("smoke drill", State::NotRun(needs), Duration::ZERO, None);
+        }
+        let mut drill = Command::new(exe);
+        drill.current_dir(self.root).args(["drill", SMOKE_SCENARIO, "--fronts", "guichet"]);
+        self.ran("smoke drill", drill, minutes(6), false);
+    }
+}
