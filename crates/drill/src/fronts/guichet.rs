@@ -103,7 +103,7 @@ fn node(workers: usize, ports: Ports, partner_ca: &Path) -> String {
          [[listener]]\nname = \"https\"\naddress = \"127.0.0.1:{https}\"\nprotocol = \"https\"\nbacklog = 4096\n\
          partner_ca = {partner_ca}\n\n\
          [limits]\n# Sources of a drill are neighbours in 127.0.0.0/8: their networks tell nothing.\n\
-         connections_per_network = 50000\n\n[log]\naccess = \"off\"\n\n"
+         connections_per_network = 20000\n\n[log]\naccess = \"off\"\n\n"
     )
 }
 

