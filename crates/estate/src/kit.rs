@@ -84,6 +84,7 @@ impl Kit {
             .fallback_service(nothing_here)
             .layer(DefaultBodyLimit::max(DOCUMENT_BYTES_MAX))
             .layer(axum::middleware::map_response(safe_headers))
+            .layer(axum::middleware::map_request(with_host))
     }
 
     /// As [`Kit::finish`], for services that are programs' business: with a description at `/`.
@@ -96,6 +97,15 @@ impl Kit {
     pub(crate) async fn once<'a>(&self, demand: Demand<'a>) -> Result<Taken<'a>, Problem> {
         Turn::take(&self.store, &self.under_way, demand).await
     }
+}
+
+/// HTTP/2 names the host in the target and not in a header: handlers find it in the header in any case.
+async fn with_host(mut request: Request) -> Request {
+    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let (Some(host), false) = (authority, request.headers().contains_key(header::HOST)) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    request
 }
 
 /// Marks a response that is a page for people, whatever its status.

@@ -225,7 +225,11 @@ pub(super) async fn confirm(
     let mac = code_mac(&bank.kit.store.reader, (&id, body.value.amount_cents, &said), &body.value.code).await?;
     if mac.verify_slice(&code_mac_kept).is_err() {
         let tries = tries + 1;
-        let status = if tries >= CODE_TRIES_MAX { "void" } else { "pending" };
+        let dead = tries >= CODE_TRIES_MAX;
+        if dead {
+            sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(&id).execute(&mut *tx).await?;
+        }
+        let status = if dead { "void" } else { "pending" };
         sqlx::query("UPDATE transfer SET tries = ?, status = ? WHERE id = ?")
             .bind(tries)
             .bind(status)
