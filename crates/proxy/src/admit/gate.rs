@@ -150,3 +150,121 @@ impl Drop for Waiting {
         self.gate.tell(state, woken, now, rules);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guichet_core::{Criticality, NodeRules, Priority, Standing};
+    use std::time::Duration;
+
+    const SERVICE: ServiceId = ServiceId(0);
+
+    fn posture(limit: u32, queue_len: u32) -> Arc<Posture> {
+        let rules = Rules { queue_len, ..Rules::open(limit) };
+        let node = NodeRules { limit: 1000, floors: [0; Criticality::COUNT] };
+        Arc::new(Posture { generation: 0, services: vec![rules], node })
+    }
+
+    fn ask() -> Ask {
+        Ask {
+            priority: Priority::new(Criticality::Ordinary, Standing::Anonymous, 0, 0),
+            criticality: Criticality::Ordinary,
+            standing: Standing::Anonymous,
+            pace_bucket: 0,
+            lot: 0,
+            by_share: false,
+            deadline: crate::clock::now().after(Duration::from_secs(10)),
+        }
+    }
+
+    fn offer(gate: &Arc<Gate>, posture: &Arc<Posture>) -> Answer {
+        gate.offer(&ask(), crate::clock::now(), posture, SERVICE)
+    }
+
+    #[tokio::test]
+    async fn a_released_slot_goes_to_who_waits() {
+        let (gate, posture) = (Arc::new(Gate::default()), posture(1, 8));
+        let Answer::Admitted(slot) = offer(&gate, &posture) else { panic!("the first is admitted") };
+        let Answer::Waiting(waiting) = offer(&gate, &posture) else { panic!("the second waits") };
+        gate.release(slot, crate::clock::now(), &posture.services[0]);
+        let slot = waiting.resolved().await.expect("let in");
+        assert_eq!(gate.levels(), (1, 0));
+        gate.release(slot, crate::clock::now(), &posture.services[0]);
+        assert_eq!(gate.levels(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_gives_up_the_place_and_the_slot_on_its_way() {
+        let (gate, posture) = (Arc::new(Gate::default()), posture(1, 8));
+        let Answer::Admitted(slot) = offer(&gate, &posture) else { panic!("the first is admitted") };
+        let Answer::Waiting(left_before) = offer(&gate, &posture) else { panic!("waits") };
+        let Answer::Waiting(left_after) = offer(&gate, &posture) else { panic!("waits") };
+        let Answer::Waiting(stays) = offer(&gate, &posture) else { panic!("waits") };
+        drop(left_before);
+        assert_eq!(gate.levels(), (1, 2));
+        gate.release(slot, crate::clock::now(), &posture.services[0]);
+        // The slot is on its way to one who leaves without taking it.
+        drop(left_after);
+        let slot = stays.resolved().await.expect("the slot goes on to the next");
+        gate.release(slot, crate::clock::now(), &posture.services[0]);
+        assert_eq!(gate.levels(), (0, 0));
+    }
+
+    #[test]
+    fn no_slot_leaks_over_threads_that_cancel_at_random() {
+        let (gate, posture) = (Arc::new(Gate::default()), posture(4, 32));
+        let threads: Vec<_> = (0..4u64)
+            .map(|seed| {
+                let (gate, posture) = (gate.clone(), posture.clone());
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                    runtime.block_on(exercise(&gate, &posture, seed));
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        gate.sweep(crate::clock::now(), &posture.services[0]);
+        assert_eq!(gate.levels(), (0, 0));
+        assert!(gate.state.lock().waiting.is_empty(), "nobody is left behind");
+    }
+
+    /// 2,000 asks, several at once, each kept, waited for or given up by a fixed pseudo-random order.
+    async fn exercise(gate: &Arc<Gate>, posture: &Arc<Posture>, seed: u64) {
+        let rules = &posture.services[0];
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let (mut held, mut waiting) = (Vec::new(), Vec::new());
+        for _ in 0..2_000 {
+            match offer(gate, posture) {
+                Answer::Admitted(slot) => held.push(slot),
+                Answer::Waiting(place) => waiting.push(place),
+                Answer::Refused(_) => {}
+            }
+            if random() % 3 == 0 {
+                waiting.pop();
+            }
+            if random() % 2 == 0
+                && let Some(slot) = held.pop()
+            {
+                gate.release(slot, crate::clock::now(), rules);
+            }
+            if random() % 4 == 0
+                && let Some(place) = waiting.pop()
+                && let Ok(Ok(slot)) = tokio::time::timeout(Duration::from_micros(50), place.resolved()).await
+            {
+                held.push(slot);
+            }
+        }
+        drop(waiting);
+        for slot in held {
+            gate.release(slot, crate::clock::now(), rules);
+        }
+    }
+}
