@@ -108,7 +108,7 @@ fn abuse_makes_suspect_and_known_must_be_earned() {
     assert_eq!(shard.standing(key(1), at(62.0)), Some(Standing3::Anonymous));
     for second in 0..10 {
         let view = shard.observe(key(2), at(f64::from(second)), SERVICE, CALM);
-        let known = if second > 5 { Standing3::Known } else { Standing3::Anonymous };
+        let known = if second >= 5 { Standing3::Known } else { Standing3::Anonymous };
         assert_eq!(view.standing_hint, known, "second {second}");
         shard.outcome(key(2), at(f64::from(second)), Outcome::Good);
     }
