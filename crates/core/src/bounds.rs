@@ -50,7 +50,7 @@ pub const POOL_IDLE_PER_SERVER_MAX: usize = 256;
 /// Bytes of the configuration, over all its files.
 pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-const _: () = assert!(SOURCES_MAX % SOURCE_SHARDS == 0);
+const _: () = assert!(SOURCES_MAX.is_multiple_of(SOURCE_SHARDS));
 const _: () = assert!(SOURCE_SHARDS.is_power_of_two());
 const _: () = assert!(HEAD_BYTES_MAX > TARGET_BYTES_MAX);
 const _: () = assert!(SERVICES_MAX <= u16::MAX as usize);
@@ -68,7 +68,7 @@ pub const RTT_BUCKETS: usize = 160;
 /// Samples that a limiter looks back on for its correlations.
 pub const LIMITER_HISTORY: usize = 32;
 
-const _: () = assert!((SOURCES_MAX / SOURCE_SHARDS) % SOURCE_WAYS == 0);
+const _: () = assert!((SOURCES_MAX / SOURCE_SHARDS).is_multiple_of(SOURCE_WAYS));
 const _: () = assert!(DEMAND_BUCKETS <= u8::MAX as usize);
 const _: () = assert!(QUEUE_PER_SERVICE_MAX <= u32::MAX as usize);
 // Records, pages for people, admin listener.

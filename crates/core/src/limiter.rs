@@ -11,6 +11,9 @@
 //! - L grows only when it is used, and at most to five times what is in flight;
 //! - the baseline ages upwards only while there is room, so that a lasting overload never becomes the normal.
 //!
+//! Known weakness: when an upstream gets much faster again amid an overload, L stays up to about five times the workers
+//! for minutes, which costs time in the upstream but no answers.
+//!
 //! Concurrency is never pinned low to measure: the only test is a quarter less for about a second, once in two minutes of
 //! overload, and whoever waits in the queue meanwhile keeps the place that its priority gives.
 
@@ -261,6 +264,8 @@ impl Limiter {
 
     /// The baseline is learned from many answers at once: the least of noisy means would be far too low.
     fn learn_base(&mut self, now_s: f32, inflight: f32) -> f32 {
+        // The first answers are the shortest ones: nothing is kept before a whole span of them.
+        let known = self.base_s.is_some();
         let mut base_s = self.base_s.unwrap_or(now_s);
         self.base_rtt.merge(&self.rtt);
         self.base_span_s += self.span_s;
@@ -269,10 +274,11 @@ impl Limiter {
             let now_s = self.base_rtt.mean().map_or(base_s, |t| t.as_secs_f32().max(1e-6));
             // Down in part; up slowly, and only while there is room.
             let up = if self.base_room { (self.base_span_s * 0.05).min(0.5) } else { 0.0 };
-            base_s += (now_s - base_s) * if now_s < base_s { 0.3 } else { up };
+            let weight = if now_s < base_s { 0.3 } else { up };
+            base_s = if known { base_s + (now_s - base_s) * weight } else { now_s };
+            self.base_s = Some(base_s);
             self.forget_base_samples();
         }
-        self.base_s = Some(base_s);
         base_s
     }
 

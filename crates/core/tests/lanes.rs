@@ -208,7 +208,7 @@ fn the_best_goes_first_the_worst_is_displaced_and_equals_are_first_come_first_se
     let worst = wait(&mut lanes, &ask(Ordinary, Standing::Suspect, 0), &rules, &mut out);
     assert!(out.is_empty());
     let session = wait(&mut lanes, &ask(Ordinary, Standing::Session, 0), &rules, &mut out);
-    assert_eq!(out.drain(..).collect::<Vec<_>>(), [(worst, Wake::Refuse(Reason::Displaced))]);
+    assert_eq!(std::mem::take(&mut out), [(worst, Wake::Refuse(Reason::Displaced))]);
     let refused = lanes.offer(&ask(Ordinary, Standing::Anonymous, 9), Moment(0), &rules, &mut out);
     assert_eq!(refused, Offer::Refuse(Reason::Overload));
     let mut slot = slot;
@@ -233,13 +233,13 @@ fn what_is_queued_is_shed_too() {
     let mut closed = rules.clone();
     closed.tiers[Standing::Anonymous.index()] = TierRule::CLOSED;
     lanes.sweep(Moment(0), &closed, &mut out);
-    assert_eq!(out.drain(..).collect::<Vec<_>>(), [(low, Wake::Refuse(Reason::BelowThreshold))]);
+    assert_eq!(std::mem::take(&mut out), [(low, Wake::Refuse(Reason::BelowThreshold))]);
     // At one a second, the second in the queue cannot start within its second.
     let slow = Rules { capacity_per_s: 1.0, ..rules.clone() };
     lanes.sweep(Moment(500_000), &slow, &mut out);
-    assert_eq!(out.drain(..).collect::<Vec<_>>(), [(session, Wake::Refuse(Reason::QueueTimeout))]);
+    assert_eq!(std::mem::take(&mut out), [(session, Wake::Refuse(Reason::QueueTimeout))]);
     lanes.sweep(Moment(1_000_000), &rules, &mut out);
-    assert_eq!(out.drain(..).collect::<Vec<_>>(), [(critical, Wake::Refuse(Reason::QueueTimeout))]);
+    assert_eq!(std::mem::take(&mut out), [(critical, Wake::Refuse(Reason::QueueTimeout))]);
 }
 
 #[test]

@@ -202,9 +202,17 @@ fn overload_from_the_first_second_is_not_taken_for_normal() {
 
 #[test]
 fn a_slow_upstream_makes_it_neither_drift_nor_collapse() {
-    // Ten times slower from one moment to the next, with as many workers; then well again.
-    let plan = [stretch(20.0, 2.0, 32, 0.03), stretch(80.0, 2.0, 32, 0.3), stretch(30.0, 2.0, 32, 0.03)];
+    // Ten times slower from one moment to the next, with as many workers.
+    let plan = [stretch(20.0, 2.0, 32, 0.03), stretch(80.0, 2.0, 32, 0.3)];
     check("slow", UpstreamModel::steady(32), &plan, (0.8, 2.5), 0.90);
+    // And well again: all of the capacity is used at once. The limit may stay higher than need be (see the module's
+    // documentation: the times then seen are all shorter than the baseline), which costs time, not answers.
+    let plan = [plan[0], plan[1], stretch(30.0, 2.0, 32, 0.03)];
+    for seed in 1..=3 {
+        let seen = play(UpstreamModel::steady(32), CONFIG, true, seed, &plan);
+        assert!(seen[2].answers_per_s >= 0.95 * 32.0 / 0.03, "seed {seed}: {seen:?}");
+        assert!(seen[2].limit_max <= 6 * 32, "seed {seed}: {seen:?}");
+    }
 }
 
 #[test]

@@ -399,7 +399,7 @@ impl<'a> Node<'a> {
         }
         self.posture = self.brain.tick(self.now, &self.window);
         self.window.clear();
-        if self.now.0 % 10_000_000 == 0 {
+        if self.now.0.is_multiple_of(10_000_000) {
             tables_are_bounded(&self.shards, &mut self.report);
         }
     }
