@@ -17,7 +17,9 @@
 //! login = 50            # each operation of the service, and `other` for all the rest
 //! ```
 
-use crate::bounds::{CAPACITY_FILE_BYTES_MAX, COST_MS_MAX, QUEUE_MAX, UNMETERED_QUEUE_MAX, UNMETERED_WORKERS, WORKERS_MAX};
+use crate::bounds::{
+    CAPACITY_FILE_BYTES_MAX, COST_MS_MAX, QUEUE_MAX, UNMETERED_QUEUE_MAX, UNMETERED_WORKERS, WORKERS_MAX,
+};
 use crate::service::Service;
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
@@ -73,7 +75,10 @@ impl CapacityModel {
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let place = path.display();
         let size = std::fs::metadata(path).with_context(|| format!("{place}: can't read the capacity file"))?.len();
-        ensure!(size <= CAPACITY_FILE_BYTES_MAX, "{place}: {size} bytes; a capacity file has at most {CAPACITY_FILE_BYTES_MAX}");
+        ensure!(
+            size <= CAPACITY_FILE_BYTES_MAX,
+            "{place}: {size} bytes; a capacity file has at most {CAPACITY_FILE_BYTES_MAX}"
+        );
         let text = std::fs::read_to_string(path).with_context(|| format!("{place}: can't read the capacity file"))?;
         Self::parse(&text).with_context(|| place.to_string())
     }
@@ -162,7 +167,11 @@ mod tests {
             assert!((bank.factor(queued) - factor).abs() < 1e-9, "{queued}: {}", bank.factor(queued));
         }
         assert_eq!(bank.hold("login", 16), Duration::from_millis(80));
-        assert_eq!(bank.hold("transfer", 0), Duration::from_micros(2500), "an operation without its own cost is `other`");
+        assert_eq!(
+            bank.hold("transfer", 0),
+            Duration::from_micros(2500),
+            "an operation without its own cost is `other`"
+        );
     }
 
     #[test]

@@ -120,7 +120,8 @@ impl Command {
 /// # Errors
 /// When the capacity file is wrong, a port is taken, or the data folder can't be used.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start the runtime")?;
     let done = runtime.block_on(run_async(cli));
     // Detached work (a slow body) must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));

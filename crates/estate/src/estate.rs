@@ -46,7 +46,9 @@ impl Estate {
                 address.ip().is_loopback(),
                 "{address}: the estate has published passwords, and listens on loopback addresses only"
             );
-            let listener = TcpListener::bind(address).await.with_context(|| format!("{}: can't listen on {address}", service.name()))?;
+            let listener = TcpListener::bind(address)
+                .await
+                .with_context(|| format!("{}: can't listen on {address}", service.name()))?;
             bound.push((service, listener));
         }
         make_folder(&options.data)?;

@@ -107,7 +107,8 @@ pub fn iban(n: u32, k: u32) -> String {
     let key = 97 - (89 * BANK + 15 * BRANCH + 3 * number) % 97;
     let bban = format!("{BANK:05}{BRANCH:05}{number:011}{key:02}");
     // F is 15 and R is 27; 00 stands where the check digits will be.
-    let remainder = format!("{bban}152700").bytes().fold(0, |rest: u32, byte| (rest * 10 + u32::from(byte - b'0')) % 97);
+    let remainder =
+        format!("{bban}152700").bytes().fold(0, |rest: u32, byte| (rest * 10 + u32::from(byte - b'0')) % 97);
     format!("FR{:02}{bban}", 98 - remainder)
 }
 

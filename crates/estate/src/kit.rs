@@ -42,7 +42,11 @@ impl Kit {
     }
 
     /// A route that is the operation `name`, with a body of the usual size at most.
-    pub(crate) fn op<S: Clone + Send + Sync + 'static>(&self, name: &'static str, route: MethodRouter<S>) -> MethodRouter<S> {
+    pub(crate) fn op<S: Clone + Send + Sync + 'static>(
+        &self,
+        name: &'static str,
+        route: MethodRouter<S>,
+    ) -> MethodRouter<S> {
         self.op_with_body(name, BODY_BYTES_MAX, route)
     }
 

@@ -77,10 +77,11 @@ pub(crate) fn insufficient() -> Problem {
 pub(crate) async fn book(tx: &mut Tx, movement: &Movement<'_>) -> Result<i64, Unbooked> {
     let &Movement { kind, reference, from, to, amount_cents, at_ms } = movement;
     debug_assert!(amount_cents > 0 && from != to);
-    let (balance, floor): (i64, Option<i64>) = sqlx::query_as("SELECT balance_cents, floor_cents FROM account WHERE id = ?")
-        .bind(from)
-        .fetch_one(&mut **tx)
-        .await?;
+    let (balance, floor): (i64, Option<i64>) =
+        sqlx::query_as("SELECT balance_cents, floor_cents FROM account WHERE id = ?")
+            .bind(from)
+            .fetch_one(&mut **tx)
+            .await?;
     let after = balance.checked_sub(amount_cents).ok_or(Unbooked::Funds)?;
     if floor.is_some_and(|floor| after < floor) {
         return Err(Unbooked::Funds);
@@ -93,12 +94,13 @@ pub(crate) async fn book(tx: &mut Tx, movement: &Movement<'_>) -> Result<i64, Un
         .await?
         .last_insert_rowid();
     for (account, amount) in [(from, -amount_cents), (to, amount_cents)] {
-        let balance: i64 =
-            sqlx::query_scalar("UPDATE account SET balance_cents = balance_cents + ? WHERE id = ? RETURNING balance_cents")
-                .bind(amount)
-                .bind(account)
-                .fetch_one(&mut **tx)
-                .await?;
+        let balance: i64 = sqlx::query_scalar(
+            "UPDATE account SET balance_cents = balance_cents + ? WHERE id = ? RETURNING balance_cents",
+        )
+        .bind(amount)
+        .bind(account)
+        .fetch_one(&mut **tx)
+        .await?;
         sqlx::query("INSERT INTO entry (journal, account, amount_cents, balance_cents) VALUES (?, ?, ?, ?)")
             .bind(journal)
             .bind(account)
@@ -115,7 +117,10 @@ pub(crate) type Opening = (String, String, Option<String>, &'static str, i64);
 
 /// Opens accounts, their money coming from [`WORLD`] in one journal entry; they can't go below zero.
 pub(crate) async fn open_accounts(tx: &mut Tx, accounts: &[Opening], at_ms: i64) -> anyhow::Result<()> {
-    sqlx::query("INSERT INTO account (id, owner, label) VALUES (?, '', 'outside the bank')").bind(WORLD).execute(&mut **tx).await?;
+    sqlx::query("INSERT INTO account (id, owner, label) VALUES (?, '', 'outside the bank')")
+        .bind(WORLD)
+        .execute(&mut **tx)
+        .await?;
     let sql = "INSERT INTO account SELECT value->>0, value->>1, value->>2, value->>3, value->>4, 0 FROM json_each(?)";
     crate::seed::insert(tx, sql, accounts).await?;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
@@ -135,7 +140,10 @@ pub(crate) async fn open_accounts(tx: &mut Tx, accounts: &[Opening], at_ms: i64)
 #[cfg(test)]
 pub(crate) async fn fault(store: &crate::store::Store) -> Option<String> {
     for (what, sql) in [
-        ("a transaction does not sum to zero", "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY journal HAVING sum(amount_cents) <> 0)"),
+        (
+            "a transaction does not sum to zero",
+            "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY journal HAVING sum(amount_cents) <> 0)",
+        ),
         ("the balances do not sum to zero", "SELECT abs(sum(balance_cents)) FROM account"),
         (
             "a balance is not the sum of its entries",

@@ -56,7 +56,9 @@ impl Drop for Guard {
 /// When it is absent or not as described in the message.
 pub(crate) fn key(headers: &HeaderMap) -> Result<&str, Problem> {
     let text = headers.get("idempotency-key").ok_or_else(|| {
-        Problem::malformed("the header Idempotency-Key is missing: make a new one for each operation, keep it for retries")
+        Problem::malformed(
+            "the header Idempotency-Key is missing: make a new one for each operation, keep it for retries",
+        )
     })?;
     let text = text.to_str().unwrap_or("");
     if !plain(text, 8, 64, "-_") {

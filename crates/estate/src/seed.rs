@@ -9,13 +9,31 @@ use serde::Serialize;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 const GIVEN: [&str; 20] = [
-    "Alice", "Bruno", "Chloé", "David", "Élise", "Farid", "Gaëlle", "Hugo", "Inès", "Jules", "Karima", "Louis", "Maëlys",
-    "Nadir", "Océane", "Paul", "Romane", "Samir", "Thérèse", "Yann",
+    "Alice",
+    "Bruno",
+    "Chloé",
+    "David",
+    "Élise",
+    "Farid",
+    "Gaëlle",
+    "Hugo",
+    "Inès",
+    "Jules",
+    "Karima",
+    "Louis",
+    "Maëlys",
+    "Nadir",
+    "Océane",
+    "Paul",
+    "Romane",
+    "Samir",
+    "Thérèse",
+    "Yann",
 ];
 const FAMILY: [&str; 25] = [
-    "Martin", "Bernard", "Thomas", "Petit", "Robert", "Richard", "Durand", "Dubois", "Moreau", "Laurent", "Simon", "Michel",
-    "Lefebvre", "Leroy", "Roux", "David", "Bertrand", "Morel", "Fournier", "Girard", "Bonnet", "Dupont", "Lambert", "Fontaine",
-    "Rousseau",
+    "Martin", "Bernard", "Thomas", "Petit", "Robert", "Richard", "Durand", "Dubois", "Moreau", "Laurent", "Simon",
+    "Michel", "Lefebvre", "Leroy", "Roux", "David", "Bertrand", "Morel", "Fournier", "Girard", "Bonnet", "Dupont",
+    "Lambert", "Fontaine", "Rousseau",
 ];
 /// Towns with a post office of the estate, and their postcodes.
 pub(crate) const TOWNS: [(&str, &str); 20] = [

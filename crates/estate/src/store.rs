@@ -73,7 +73,10 @@ impl Store {
         let mut tx = store.begin().await?;
         let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await?;
         let known = i64::try_from(migrations.len())?;
-        ensure!(version <= known, "{place}: version {version}, made by a newer program than this one (version {known})");
+        ensure!(
+            version <= known,
+            "{place}: version {version}, made by a newer program than this one (version {known})"
+        );
         if version == known {
             return Ok((store, None));
         }
@@ -121,7 +124,8 @@ mod tests {
     #[tokio::test]
     async fn keeps_its_data_and_refuses_a_newer_file() {
         let dir = tempfile::tempdir().unwrap();
-        let steps: [&'static str; 2] = ["CREATE TABLE thing (n INTEGER) STRICT", "ALTER TABLE thing ADD COLUMN m INTEGER"];
+        let steps: [&'static str; 2] =
+            ["CREATE TABLE thing (n INTEGER) STRICT", "ALTER TABLE thing ADD COLUMN m INTEGER"];
         let (store, fresh) = Store::open(dir.path(), Service::Bank, &steps[..1]).await.unwrap();
         fresh.unwrap().rollback().await.unwrap();
         store.close().await;

@@ -64,9 +64,14 @@ pub(crate) fn router(kit: &Kit) -> Router {
 
 async fn login(State(app): State<App>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
     let life = app.sessions.life_s();
-    sign_in(&app.kit, &app.sessions, &headers, &body.value, StatusCode::CREATED, |_, token| {
-        json!({"token": token, "token_type": "Bearer", "expires_in_s": life})
-    })
+    sign_in(
+        &app.kit,
+        &app.sessions,
+        &headers,
+        &body.value,
+        StatusCode::CREATED,
+        |_, token| json!({"token": token, "token_type": "Bearer", "expires_in_s": life}),
+    )
     .await
 }
 
@@ -95,12 +100,15 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Response, Pr
         .collect();
     let (given, family) = seed::name(user.n);
     let parcels: Vec<_> = parcels.iter().map(parcel_json).collect();
-    Ok(private(json!({"user": user.name, "name": format!("{given} {family}"), "parcels": parcels, "approvals": approvals})))
+    Ok(private(
+        json!({"user": user.name, "name": format!("{given} {family}"), "parcels": parcels, "approvals": approvals}),
+    ))
 }
 
 async fn parcel(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let user = app.sessions.require(&headers).await?;
-    let id = ids::s10(&id).map_err(|_| Problem::malformed("this is no S10 identifier: two letters, nine digits, two letters"))?;
+    let id = ids::s10(&id)
+        .map_err(|_| Problem::malformed("this is no S10 identifier: two letters, nine digits, two letters"))?;
     let row: Option<ParcelRow> = sqlx::query_as("SELECT id, code, site, at_ms FROM parcel WHERE id = ? AND owner = ?")
         .bind(&id)
         .bind(&user.name)

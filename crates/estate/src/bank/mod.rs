@@ -21,7 +21,6 @@ use serde_json::json;
 
 pub(crate) const MIGRATIONS: &[&str] = &[ledger::SCHEMA, transfers::SCHEMA];
 
-
 #[derive(Clone)]
 pub(crate) struct Bank {
     pub(super) kit: Kit,
@@ -55,9 +54,14 @@ pub(crate) fn router(kit: &Kit) -> Router {
 
 async fn login(State(bank): State<Bank>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
     let life = bank.sessions.life_s();
-    sign_in(&bank.kit, &bank.sessions, &headers, &body.value, StatusCode::OK, |user, _| {
-        json!({"user": user.name, "expires_in_s": life})
-    })
+    sign_in(
+        &bank.kit,
+        &bank.sessions,
+        &headers,
+        &body.value,
+        StatusCode::OK,
+        |user, _| json!({"user": user.name, "expires_in_s": life}),
+    )
     .await
 }
 
@@ -79,11 +83,12 @@ async fn accounts(State(bank): State<Bank>, headers: HeaderMap) -> Result<Respon
 
 async fn statement(State(bank): State<Bank>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let user = bank.sessions.require(&headers).await?;
-    let account: Option<(String, i64)> = sqlx::query_as("SELECT iban, balance_cents FROM account WHERE id = ? AND owner = ?")
-        .bind(&id)
-        .bind(&user.name)
-        .fetch_optional(&bank.kit.store.reader)
-        .await?;
+    let account: Option<(String, i64)> =
+        sqlx::query_as("SELECT iban, balance_cents FROM account WHERE id = ? AND owner = ?")
+            .bind(&id)
+            .bind(&user.name)
+            .fetch_optional(&bank.kit.store.reader)
+            .await?;
     let (iban, balance_cents) = account.ok_or_else(|| Problem::not_found("account"))?;
     let rows: Vec<(i64, String, String, i64, i64)> = sqlx::query_as(
         "SELECT j.at_ms, j.kind, j.reference, e.amount_cents, e.balance_cents

@@ -99,11 +99,12 @@ pub(super) async fn ask(State(bank): State<Bank>, headers: HeaderMap, body: Json
         Taken::Now(turn) => turn,
     };
     let payer = payer_account.clone().unwrap_or_else(|| ids::account(user.n, 1));
-    let known: Option<(String, i64)> = sqlx::query_as("SELECT iban, balance_cents FROM account WHERE id = ? AND owner = ?")
-        .bind(&payer)
-        .bind(&user.name)
-        .fetch_optional(&mut *turn.tx)
-        .await?;
+    let known: Option<(String, i64)> =
+        sqlx::query_as("SELECT iban, balance_cents FROM account WHERE id = ? AND owner = ?")
+            .bind(&payer)
+            .bind(&user.name)
+            .fetch_optional(&mut *turn.tx)
+            .await?;
     let (payer_iban, balance_cents) = known.ok_or_else(|| Problem::invalid("payer_account is none of yours"))?;
     if payer_iban == payee {
         return Err(Problem::invalid("payer and payee are the same account"));
@@ -169,7 +170,11 @@ async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'
 }
 
 /// `GET /transfers/{id}/sms`
-pub(super) async fn outbox(State(bank): State<Bank>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn outbox(
+    State(bank): State<Bank>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let user = bank.sessions.require(&headers).await?;
     let message: Option<(String, String)> = sqlx::query_as(
         "SELECT text, code FROM outbox JOIN transfer ON id = transfer WHERE id = ? AND owner = ? AND asked_ms > ?",
@@ -206,7 +211,11 @@ pub(super) async fn confirm(
         row.ok_or_else(|| Problem::not_found("transfer"))?;
     let now = now_ms();
     if status == "booked" {
-        return Err(Problem::new(StatusCode::CONFLICT, "already-booked", "this transfer was booked; its code is used up"));
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "already-booked",
+            "this transfer was booked; its code is used up",
+        ));
     }
     if status == "void" || tries >= CODE_TRIES_MAX || asked_ms <= now - CODE_LIFE_MS {
         return Err(Problem::new(StatusCode::GONE, "void", "this transfer's code is no longer valid; ask again"));
@@ -228,7 +237,11 @@ pub(super) async fn confirm(
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        return Err(Problem::new(StatusCode::FORBIDDEN, "wrong-code", "the code does not fit this amount and this payee"));
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "wrong-code",
+            "the code does not fit this amount and this payee",
+        ));
     }
     let payee_account: Option<String> =
         sqlx::query_scalar("SELECT id FROM account WHERE iban = ?").bind(&payee).fetch_optional(&mut *tx).await?;
@@ -242,5 +255,7 @@ pub(super) async fn confirm(
         .await?;
     sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(&id).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(private(json!({"id": id, "status": "booked", "journal": journal, "amount_cents": amount_cents, "payee_iban": payee})))
+    Ok(private(
+        json!({"id": id, "status": "booked", "journal": journal, "amount_cents": amount_cents, "payee_iban": payee}),
+    ))
 }

@@ -141,12 +141,13 @@ async fn operation(State(kit): State<Kit>, headers: HeaderMap, body: Json<Ask>) 
         Taken::Before(response) => return Ok(response),
         Taken::Now(turn) => turn,
     };
-    let last: Option<(i64, String)> =
-        sqlx::query_as("SELECT sequence, hash FROM operation WHERE office = ? AND terminal = ? ORDER BY sequence DESC LIMIT 1")
-            .bind(office)
-            .bind(terminal)
-            .fetch_optional(&mut *turn.tx)
-            .await?;
+    let last: Option<(i64, String)> = sqlx::query_as(
+        "SELECT sequence, hash FROM operation WHERE office = ? AND terminal = ? ORDER BY sequence DESC LIMIT 1",
+    )
+    .bind(office)
+    .bind(terminal)
+    .fetch_optional(&mut *turn.tx)
+    .await?;
     let (sequence, previous) = last.unwrap_or_default();
     let mut entry = Entry {
         id: format!("op-{}", uuid::Uuid::new_v4().simple()),

@@ -14,8 +14,9 @@ use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 
-pub(crate) const MIGRATIONS: &[&str] =
-    &["CREATE TABLE person (user TEXT PRIMARY KEY, given_name TEXT NOT NULL, family_name TEXT NOT NULL) STRICT, WITHOUT ROWID;"];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    "CREATE TABLE person (user TEXT PRIMARY KEY, given_name TEXT NOT NULL, family_name TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+];
 
 #[derive(Clone)]
 struct Identity {
@@ -61,14 +62,20 @@ async fn discovery(headers: HeaderMap) -> Response {
         "bearer_methods_supported": ["header"],
         "ui_locales_supported": ["fr", "en"],
     });
-    ([(header::CACHE_CONTROL, "public, max-age=300"), (header::VARY, "host, x-forwarded-proto")], axum::Json(document)).into_response()
+    ([(header::CACHE_CONTROL, "public, max-age=300"), (header::VARY, "host, x-forwarded-proto")], axum::Json(document))
+        .into_response()
 }
 
 async fn login(State(identity): State<Identity>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
     let life = identity.sessions.life_s();
-    sign_in(&identity.kit, &identity.sessions, &headers, &body.value, StatusCode::OK, |_, token| {
-        json!({"access_token": token, "token_type": "Bearer", "expires_in": life})
-    })
+    sign_in(
+        &identity.kit,
+        &identity.sessions,
+        &headers,
+        &body.value,
+        StatusCode::OK,
+        |_, token| json!({"access_token": token, "token_type": "Bearer", "expires_in": life}),
+    )
     .await
 }
 

@@ -35,7 +35,8 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
     let events = |n| seed::parcel_events(n, today);
     let parcels: Vec<_> =
         (0..PARCELS_SEEDED).map(|n| (ids::parcel(n), events(n).first().map_or(today, |event| event.at_ms))).collect();
-    seed::insert(tx, "INSERT INTO parcel SELECT value->>0, 'Colissimo', value->>1, 'FR' FROM json_each(?)", &parcels).await?;
+    seed::insert(tx, "INSERT INTO parcel SELECT value->>0, 'Colissimo', value->>1, 'FR' FROM json_each(?)", &parcels)
+        .await?;
     let scans: Vec<_> = (0..PARCELS_SEEDED)
         .flat_map(|n| {
             let numbered = events(n).into_iter().enumerate();
@@ -87,8 +88,9 @@ async fn scan(State(kit): State<Kit>, body: Json<Scan>) -> Result<Response, Prob
     if !(1..=60).contains(&site.chars().count()) || site.chars().any(char::is_control) {
         return Err(Problem::invalid("site takes 1 to 60 characters on one line"));
     }
-    let event: jiff::Timestamp =
-        event_at.parse().map_err(|_| Problem::invalid("event_at takes a time with its offset, as 2026-01-05T10:00:00Z"))?;
+    let event: jiff::Timestamp = event_at
+        .parse()
+        .map_err(|_| Problem::invalid("event_at takes a time with its offset, as 2026-01-05T10:00:00Z"))?;
     let (event_ms, now) = (event.as_millisecond(), now_ms());
     if event_ms > now + CLOCK_AHEAD_MS_MAX {
         return Err(Problem::invalid("event_at is in the future: the scanner's clock is wrong"));
@@ -106,7 +108,13 @@ async fn scan(State(kit): State<Kit>, body: Json<Scan>) -> Result<Response, Prob
         .await?;
     let recorded_ms = match before {
         Some((hash, at)) if hash == body_hash => at,
-        Some(_) => return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "this scan_id was used for another scan")),
+        Some(_) => {
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-reused",
+                "this scan_id was used for another scan",
+            ));
+        }
         None => {
             record(&mut turn.tx, &body.value, &parcel, event_ms, now, &body_hash).await?;
             now
@@ -119,11 +127,19 @@ async fn scan(State(kit): State<Kit>, body: Json<Scan>) -> Result<Response, Prob
     turn.finish(StatusCode::CREATED, &answer).await
 }
 
-async fn record(tx: &mut Tx, scan: &Scan, parcel: &str, event_ms: i64, now: i64, body_hash: &[u8]) -> Result<(), Problem> {
-    let known: Option<i64> = sqlx::query_scalar("SELECT (SELECT count(*) FROM scan WHERE parcel = p.id) FROM parcel p WHERE id = ?")
-        .bind(parcel)
-        .fetch_optional(&mut **tx)
-        .await?;
+async fn record(
+    tx: &mut Tx,
+    scan: &Scan,
+    parcel: &str,
+    event_ms: i64,
+    now: i64,
+    body_hash: &[u8],
+) -> Result<(), Problem> {
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT (SELECT count(*) FROM scan WHERE parcel = p.id) FROM parcel p WHERE id = ?")
+            .bind(parcel)
+            .fetch_optional(&mut **tx)
+            .await?;
     match known {
         None => return Err(Problem::not_found("parcel")),
         Some(count) if count >= SCANS_PER_PARCEL_MAX => {

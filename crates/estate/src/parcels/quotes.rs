@@ -41,7 +41,8 @@ pub(super) async fn quote(body: Json<Ask>) -> Result<Response, Problem> {
     if ask.from_postcode.len() != 5 || !ask.from_postcode.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Problem::invalid("from_postcode takes 5 digits"));
     }
-    let zone = zone(&ask.to_country).ok_or_else(|| Problem::invalid("to_country takes FR, BE, CH, DE, ES, GB, IT or LU"))?;
+    let zone =
+        zone(&ask.to_country).ok_or_else(|| Problem::invalid("to_country takes FR, BE, CH, DE, ES, GB, IT or LU"))?;
     if !(1..=30_000).contains(&ask.weight_g) {
         return Err(Problem::invalid("weight_g takes 1 to 30000"));
     }

@@ -77,16 +77,18 @@ pub(super) async fn tracking(
         _ => return Err(Problem::malformed("lang takes fr_FR or en_GB")),
     };
     let id = checked(&id)?;
-    let parcel: Option<(String, i64, String)> = sqlx::query_as("SELECT product, entry_ms, to_country FROM parcel WHERE id = ?")
-        .bind(&id)
-        .fetch_optional(&kit.store.reader)
-        .await?;
-    let (product, entry_ms, to_country) = parcel.ok_or_else(|| Problem::not_found("parcel"))?;
-    let events: Vec<Scanned> =
-        sqlx::query_as("SELECT code, site, event_ms FROM scan WHERE parcel = ? ORDER BY event_ms DESC, recorded_ms DESC, id")
+    let parcel: Option<(String, i64, String)> =
+        sqlx::query_as("SELECT product, entry_ms, to_country FROM parcel WHERE id = ?")
             .bind(&id)
-            .fetch_all(&kit.store.reader)
+            .fetch_optional(&kit.store.reader)
             .await?;
+    let (product, entry_ms, to_country) = parcel.ok_or_else(|| Problem::not_found("parcel"))?;
+    let events: Vec<Scanned> = sqlx::query_as(
+        "SELECT code, site, event_ms FROM scan WHERE parcel = ? ORDER BY event_ms DESC, recorded_ms DESC, id",
+    )
+    .bind(&id)
+    .fetch_all(&kit.store.reader)
+    .await?;
     let delivered = events.iter().rfind(|event| step(&event.0) == 5);
     let shipment = json!({
         "idShip": id,

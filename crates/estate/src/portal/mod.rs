@@ -58,12 +58,21 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
         topics.push(("en", title.to_owned(), words.to_owned()));
     }
     for (town, postcode) in seed::TOWNS {
-        topics.push(("fr", format!("Bureau de poste {town}"), format!("{postcode}. Ouvert du lundi au samedi, de 9 h à 18 h.")));
-        topics.push(("en", format!("Post office {town}"), format!("{postcode}. Open Monday to Saturday, 9 am to 6 pm.")));
+        topics.push((
+            "fr",
+            format!("Bureau de poste {town}"),
+            format!("{postcode}. Ouvert du lundi au samedi, de 9 h à 18 h."),
+        ));
+        topics.push((
+            "en",
+            format!("Post office {town}"),
+            format!("{postcode}. Open Monday to Saturday, 9 am to 6 pm."),
+        ));
     }
     let folded = |(lang, title, words)| (lang, fold(&format!("{title} {words}")), title, words);
     let topics: Vec<(&str, String, String, String)> = topics.into_iter().map(folded).collect();
-    seed::insert(tx, "INSERT INTO topic SELECT value->>0, value->>2, value->>3, value->>1 FROM json_each(?)", &topics).await
+    seed::insert(tx, "INSERT INTO topic SELECT value->>0, value->>2, value->>3, value->>1 FROM json_each(?)", &topics)
+        .await
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
@@ -170,10 +179,21 @@ struct TrackQuery {
     id: String,
 }
 
-async fn track(State(portal): State<Portal>, Query(query): Query<TrackQuery>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn track(
+    State(portal): State<Portal>,
+    Query(query): Query<TrackQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let t = language(&headers);
-    let mut answer =
-        Track { t, css: CSS, here: "track", id: String::new(), fault: None, steps: Vec::new(), known_at: String::new() };
+    let mut answer = Track {
+        t,
+        css: CSS,
+        here: "track",
+        id: String::new(),
+        fault: None,
+        steps: Vec::new(),
+        known_at: String::new(),
+    };
     if query.id.is_empty() {
         return page(StatusCode::OK, &answer, "public, max-age=60, stale-if-error=86400");
     }
@@ -216,7 +236,11 @@ struct SearchQuery {
     q: String,
 }
 
-async fn search(State(portal): State<Portal>, Query(query): Query<SearchQuery>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn search(
+    State(portal): State<Portal>,
+    Query(query): Query<SearchQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let t = language(&headers);
     let q = query.q.trim().to_owned();
     if q.chars().count() > SEARCH_CHARS_MAX {
@@ -228,12 +252,14 @@ async fn search(State(portal): State<Portal>, Query(query): Query<SearchQuery>, 
     let mut found = Vec::new();
     if !q.is_empty() {
         // instr and not LIKE: what people type has no wildcards.
-        found = sqlx::query_as("SELECT title, words FROM topic WHERE lang = ? AND instr(folded, ?) > 0 ORDER BY title LIMIT ?")
-            .bind(t.lang)
-            .bind(fold(&q))
-            .bind(SEARCH_RESULTS_MAX)
-            .fetch_all(&portal.kit.store.reader)
-            .await?;
+        found = sqlx::query_as(
+            "SELECT title, words FROM topic WHERE lang = ? AND instr(folded, ?) > 0 ORDER BY title LIMIT ?",
+        )
+        .bind(t.lang)
+        .bind(fold(&q))
+        .bind(SEARCH_RESULTS_MAX)
+        .fetch_all(&portal.kit.store.reader)
+        .await?;
     }
     page(StatusCode::OK, &Search { t, css: CSS, here: "search", q, found }, "public, max-age=30")
 }
@@ -261,7 +287,11 @@ fn same_site(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn login(State(portal): State<Portal>, headers: HeaderMap, Form(form): Form<SignIn>) -> Result<Response, Problem> {
+async fn login(
+    State(portal): State<Portal>,
+    headers: HeaderMap,
+    Form(form): Form<SignIn>,
+) -> Result<Response, Problem> {
     same_site(&headers)?;
     let user = match portal.kit.passwords.check(&form.user, &form.password).await {
         Ok(user) => user,

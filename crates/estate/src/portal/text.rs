@@ -94,12 +94,18 @@ pub(super) static FR: Text = Text {
     known_at: "Dernière information connue le",
     footer: "Une banque postale de référence, faite pour les exercices : rien de ce qui est ici n'est réel.",
     not_found: ("Cette page n'existe pas", "L'adresse est peut-être mal écrite. La recherche peut vous aider."),
-    parcel_unknown: ("Cet envoi nous est inconnu", "Le numéro est bien formé, mais nous n'avons encore rien reçu qui le porte."),
+    parcel_unknown: (
+        "Cet envoi nous est inconnu",
+        "Le numéro est bien formé, mais nous n'avons encore rien reçu qui le porte.",
+    ),
     parcel_shape: ("Ce numéro n'est pas un numéro de suivi", "Il a deux lettres, neuf chiffres, puis deux lettres."),
     parcel_check: ("Un chiffre de ce numéro est faux", "Vérifiez chaque chiffre sur votre preuve de dépôt."),
     search_long: ("Cette recherche est trop longue", "Écrivez 80 caractères au plus."),
     bad_request: ("Cette demande n'est pas comprise", "Revenez en arrière et recommencez."),
-    forbidden: ("Cette demande vient d'un autre site", "Pour votre sécurité, elle n'a pas été faite. Recommencez depuis cette page."),
+    forbidden: (
+        "Cette demande vient d'un autre site",
+        "Pour votre sécurité, elle n'a pas été faite. Recommencez depuis cette page.",
+    ),
     busy: ("Il y a beaucoup de monde", "Votre demande n'a pas été faite. Réessayez dans un instant."),
     internal: ("Une erreur est survenue chez nous", "Rien n'a été modifié. Réessayez plus tard."),
 };
@@ -151,7 +157,10 @@ pub(super) static EN: Text = Text {
     known_at: "Last known on",
     footer: "A reference postal bank made for drills: nothing here is real.",
     not_found: ("There is no such page", "The address may be mistyped. The search may help."),
-    parcel_unknown: ("We do not know this item", "The number is well formed, but nothing that bears it has reached us yet."),
+    parcel_unknown: (
+        "We do not know this item",
+        "The number is well formed, but nothing that bears it has reached us yet.",
+    ),
     parcel_shape: ("This is not a tracking number", "It has two letters, nine digits, then two letters."),
     parcel_check: ("One digit of this number is wrong", "Check each digit on your proof of posting."),
     search_long: ("This search is too long", "Write 80 characters at most."),
@@ -163,14 +172,64 @@ pub(super) static EN: Text = Text {
 
 /// Help pages: title and text in French, then in English.
 pub(super) const TOPICS: [[&str; 4]; 10] = [
-    ["Suivre un colis", "Le numéro de suivi est sur la preuve de dépôt et dans le message de l'expéditeur.", "Track a parcel", "The tracking number is on the proof of posting and in the sender's message."],
-    ["Envoyer un colis", "Pesez le colis, choisissez une offre, déposez-le au bureau de poste ou en boîte aux lettres.", "Send a parcel", "Weigh the parcel, choose an offer, hand it in at a post office or a letter box."],
-    ["Colis non reçu", "Attendez un jour après la date prévue, puis demandez une recherche au guichet.", "Parcel not received", "Wait for a day after the planned date, then ask for an inquiry at the counter."],
-    ["Retirer un colis au guichet", "Venez avec une pièce d'identité et l'avis de passage, pendant quinze jours.", "Collect a parcel at the counter", "Bring an identity card and the notice, within fifteen days."],
-    ["Faire un virement", "Un virement est confirmé par un code reçu par SMS, qui ne vaut que pour ce montant et ce bénéficiaire.", "Make a transfer", "A transfer is confirmed by a code sent by SMS, which is good for this amount and this payee only."],
-    ["Carte perdue ou volée", "Faites opposition tout de suite, par téléphone ou au guichet, à toute heure.", "Lost or stolen card", "Have it blocked at once, by telephone or at the counter, at any hour."],
-    ["Déposer un document au coffre-fort", "Chaque dépôt donne un reçu avec l'empreinte du document.", "Put a document in the vault", "Each deposit gives a receipt with the fingerprint of the document."],
-    ["Mot de passe oublié", "Un nouveau mot de passe se demande au guichet, avec une pièce d'identité.", "Forgotten password", "A new password is asked for at the counter, with an identity card."],
-    ["Réexpédier son courrier", "Le courrier suit votre déménagement pendant six ou douze mois.", "Have your mail redirected", "Your mail follows your move for six or twelve months."],
-    ["Message suspect", "Nous ne demandons jamais un code ou un mot de passe par message. Signalez-le et ne répondez pas.", "Suspicious message", "We never ask for a code or a password by message. Report it and do not answer."],
+    [
+        "Suivre un colis",
+        "Le numéro de suivi est sur la preuve de dépôt et dans le message de l'expéditeur.",
+        "Track a parcel",
+        "The tracking number is on the proof of posting and in the sender's message.",
+    ],
+    [
+        "Envoyer un colis",
+        "Pesez le colis, choisissez une offre, déposez-le au bureau de poste ou en boîte aux lettres.",
+        "Send a parcel",
+        "Weigh the parcel, choose an offer, hand it in at a post office or a letter box.",
+    ],
+    [
+        "Colis non reçu",
+        "Attendez un jour après la date prévue, puis demandez une recherche au guichet.",
+        "Parcel not received",
+        "Wait for a day after the planned date, then ask for an inquiry at the counter.",
+    ],
+    [
+        "Retirer un colis au guichet",
+        "Venez avec une pièce d'identité et l'avis de passage, pendant quinze jours.",
+        "Collect a parcel at the counter",
+        "Bring an identity card and the notice, within fifteen days.",
+    ],
+    [
+        "Faire un virement",
+        "Un virement est confirmé par un code reçu par SMS, qui ne vaut que pour ce montant et ce bénéficiaire.",
+        "Make a transfer",
+        "A transfer is confirmed by a code sent by SMS, which is good for this amount and this payee only.",
+    ],
+    [
+        "Carte perdue ou volée",
+        "Faites opposition tout de suite, par téléphone ou au guichet, à toute heure.",
+        "Lost or stolen card",
+        "Have it blocked at once, by telephone or at the counter, at any hour.",
+    ],
+    [
+        "Déposer un document au coffre-fort",
+        "Chaque dépôt donne un reçu avec l'empreinte du document.",
+        "Put a document in the vault",
+        "Each deposit gives a receipt with the fingerprint of the document.",
+    ],
+    [
+        "Mot de passe oublié",
+        "Un nouveau mot de passe se demande au guichet, avec une pièce d'identité.",
+        "Forgotten password",
+        "A new password is asked for at the counter, with an identity card.",
+    ],
+    [
+        "Réexpédier son courrier",
+        "Le courrier suit votre déménagement pendant six ou douze mois.",
+        "Have your mail redirected",
+        "Your mail follows your move for six or twelve months.",
+    ],
+    [
+        "Message suspect",
+        "Nous ne demandons jamais un code ou un mot de passe par message. Signalez-le et ne répondez pas.",
+        "Suspicious message",
+        "We never ask for a code or a password by message. Report it and do not answer.",
+    ],
 ];

@@ -41,8 +41,9 @@ const SMS_PURGE_MAX: i64 = 64;
 /// Test data: for each user an account with 10,000 €, a card and a telephone.
 pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
     let users = || 0..USERS;
-    let accounts: Vec<ledger::Opening> =
-        users().map(|n| (ids::account(n, 1), ids::user(n), Some(ids::iban(n, 1)), "Compte courant", 1_000_000)).collect();
+    let accounts: Vec<ledger::Opening> = users()
+        .map(|n| (ids::account(n, 1), ids::user(n), Some(ids::iban(n, 1)), "Compte courant", 1_000_000))
+        .collect();
     ledger::open_accounts(tx, &accounts, seed::today_ms()).await?;
     let cards: Vec<_> = users().map(|n| (ids::card(n), ids::account(n, 1))).collect();
     seed::insert(tx, "INSERT INTO card SELECT value->>0, value->>1 FROM json_each(?)", &cards).await?;
@@ -76,7 +77,10 @@ impl Card {
             (!digits(&self.pan, 12, 19), "pan takes 12 to 19 digits"),
             (self.amount_cents < 1, "amount_cents takes 1 or more"),
             (self.currency != "EUR", "currency takes EUR"),
-            (!ids::plain(&self.terminal, 1, 16, "") || !upper(&self.terminal), "terminal takes 1 to 16 capitals and digits"),
+            (
+                !ids::plain(&self.terminal, 1, 16, "") || !upper(&self.terminal),
+                "terminal takes 1 to 16 capitals and digits",
+            ),
             (!digits(&self.stan, 6, 6), "stan takes 6 digits"),
             (!line(&self.merchant, 40), "merchant takes 1 to 40 characters on one line"),
         ];
@@ -160,7 +164,8 @@ async fn decide(tx: &mut Tx, ask: &Card, now: i64) -> Result<&'static str, Probl
     .fetch_one(&mut **tx)
     .await?;
     // The first limit keeps the sum of the second from overflowing.
-    if ask.amount_cents > CARD_CENTS_MAX || count >= CARD_DAY_COUNT_MAX || cents + ask.amount_cents > CARD_DAY_CENTS_MAX {
+    if ask.amount_cents > CARD_CENTS_MAX || count >= CARD_DAY_COUNT_MAX || cents + ask.amount_cents > CARD_DAY_CENTS_MAX
+    {
         return Ok("61");
     }
     let (amount_cents, reference) = (ask.amount_cents, ask.merchant.as_str());

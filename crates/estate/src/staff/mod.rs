@@ -43,7 +43,11 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
         .map(|n| {
             let (given, family) = seed::name(n);
             let town = seed::TOWNS[n as usize % seed::TOWNS.len()].0;
-            (format!("file-{n:04}"), format!("{given} {family} ({})", ids::user(n)), format!("Client du bureau de {town}."))
+            (
+                format!("file-{n:04}"),
+                format!("{given} {family} ({})", ids::user(n)),
+                format!("Client du bureau de {town}."),
+            )
         })
         .collect();
     seed::insert(tx, "INSERT INTO file SELECT value->>0, value->>1, value->>2 FROM json_each(?)", &files).await
@@ -51,17 +55,21 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
 
 pub(crate) fn router(kit: &Kit) -> Router {
     let state = Staff { kit: kit.clone(), sessions: kit.sessions(Life::SHORT) };
-    let routes = Router::new()
-        .route("/login", kit.op("login", post(login)))
-        .route("/files/{id}", kit.op("file", get(file)));
+    let routes =
+        Router::new().route("/login", kit.op("login", post(login))).route("/files/{id}", kit.op("file", get(file)));
     kit.finish_api(routes.with_state(state))
 }
 
 async fn login(State(staff): State<Staff>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
     let life = staff.sessions.life_s();
-    sign_in(&staff.kit, &staff.sessions, &headers, &body.value, StatusCode::OK, |user, _| {
-        json!({"agent": user.name, "expires_in_s": life})
-    })
+    sign_in(
+        &staff.kit,
+        &staff.sessions,
+        &headers,
+        &body.value,
+        StatusCode::OK,
+        |user, _| json!({"agent": user.name, "expires_in_s": life}),
+    )
     .await
 }
 

@@ -1,9 +1,7 @@
 //! The document vault: each document is its owner's alone; a deposit is acknowledged with its SHA-256 once it is on the
 //! disk; each reading checks that hash.
 
-use crate::bounds::{
-    DOCUMENT_BYTES_MAX, DOCUMENTS_BYTES_PER_USER_MAX, DOCUMENTS_PER_USER_MAX, PER_USER_SEEDED, USERS,
-};
+use crate::bounds::{DOCUMENT_BYTES_MAX, DOCUMENTS_BYTES_PER_USER_MAX, DOCUMENTS_PER_USER_MAX, PER_USER_SEEDED, USERS};
 use crate::credentials;
 use crate::ids;
 use crate::kit::{Json, Kit, SignIn, private, sign_in};
@@ -63,9 +61,14 @@ pub(crate) fn router(kit: &Kit) -> Router {
 
 async fn login(State(vault): State<Vault>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
     let life = vault.sessions.life_s();
-    sign_in(&vault.kit, &vault.sessions, &headers, &body.value, StatusCode::OK, |user, _| {
-        json!({"user": user.name, "expires_in_s": life})
-    })
+    sign_in(
+        &vault.kit,
+        &vault.sessions,
+        &headers,
+        &body.value,
+        StatusCode::OK,
+        |user, _| json!({"user": user.name, "expires_in_s": life}),
+    )
     .await
 }
 
@@ -134,7 +137,8 @@ async fn deposit(State(vault): State<Vault>, headers: HeaderMap, content: Bytes)
             .await?;
     let size = i64::try_from(content.len()).map_err(|error| Problem::internal(&error))?;
     if count >= DOCUMENTS_PER_USER_MAX || bytes + size > DOCUMENTS_BYTES_PER_USER_MAX {
-        let detail = format!("a vault holds {DOCUMENTS_PER_USER_MAX} documents and {DOCUMENTS_BYTES_PER_USER_MAX} bytes");
+        let detail =
+            format!("a vault holds {DOCUMENTS_PER_USER_MAX} documents and {DOCUMENTS_BYTES_PER_USER_MAX} bytes");
         return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "vault-full", detail));
     }
     let id = format!("doc-{}", uuid::Uuid::new_v4().simple());
