@@ -28,18 +28,17 @@ fn estate(arguments: &[&str]) -> Command {
 }
 
 fn start(arguments: &[&str]) -> Running {
-    let mut child = estate(arguments).spawn().unwrap();
-    let mut addresses = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+    let mut running = Running { child: estate(arguments).spawn().unwrap(), addresses: Vec::new() };
+    for line in BufReader::new(running.child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         if line == "ready" {
-            return Running { child, addresses };
+            return running;
         }
         let (name, url) = line.split_once(" http://").unwrap();
-        addresses.push((name.to_owned(), url.parse().unwrap()));
+        running.addresses.push((name.to_owned(), url.parse().unwrap()));
     }
     let mut told = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    running.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     panic!("it ended before it was ready: {told}");
 }
 
@@ -77,7 +76,8 @@ fn signal(child: &Child, signal: Signal) {
 fn all_services_answer_over_sockets_and_end_on_a_signal_and_keep_what_they_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let capacity = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../drills/capacity.toml");
-    let arguments = ["all", "--base-port", "0", "--data", dir.path().to_str().unwrap(), "--capacity", capacity.to_str().unwrap()];
+    let arguments =
+        ["all", "--base-port", "0", "--data", dir.path().to_str().unwrap(), "--capacity", capacity.to_str().unwrap()];
     let body = r#"{"office":"PARIS1","terminal":"G1","kind":"stamps","amount_cents":139}"#;
     let operation = format!(
         "POST /operations HTTP/1.1\r\nhost: counter\r\nconnection: close\r\ncontent-type: application/json\r\n\

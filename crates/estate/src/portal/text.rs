@@ -23,7 +23,7 @@ pub(super) struct Text {
     pub(super) results: &'static str,
     pub(super) no_results: &'static str,
     pub(super) services: &'static str,
-    pub(super) service_words: [(&'static str, &'static str, &'static str); 5],
+    pub(super) service_words: [(&'static str, &'static str, &'static str); 6],
     pub(super) ways: &'static str,
     pub(super) ways_list: [&'static str; 4],
     pub(super) user_label: &'static str,
@@ -75,6 +75,7 @@ pub(super) static FR: Text = Text {
         ("identity", "Identité", "Une connexion pour tous les services"),
         ("parcels", "Colis", "Suivi et tarifs pour les professionnels"),
         ("app", "Application mobile", "L'interface de l'application"),
+        ("staff", "Espace agents", "Dossiers, chaque lecture étant tracée"),
     ],
     ways: "Ce qui fonctionne toujours",
     ways_list: [
@@ -138,6 +139,7 @@ pub(super) static EN: Text = Text {
         ("identity", "Identity", "One sign-in for all services"),
         ("parcels", "Parcels", "Tracking and prices for business"),
         ("app", "Mobile application", "The interface behind the application"),
+        ("staff", "Staff", "Files, each reading being recorded"),
     ],
     ways: "What always works",
     ways_list: [

@@ -52,7 +52,8 @@ async fn a_transfer_is_booked_with_its_code_and_only_once() {
     confirm(&lab, &cookie, &id, &code, 1234, &payee).await.wrong(409, "already-booked");
     assert_eq!((balance(&lab, 1).await, balance(&lab, 2).await), (998_766, 1_001_234));
 
-    let statement = lab.get("/accounts/acc-0001-1/statement", &[("cookie", &cookie)]).await.right(200, "statement").json();
+    let statement =
+        lab.get("/accounts/acc-0001-1/statement", &[("cookie", &cookie)]).await.right(200, "statement").json();
     assert_eq!(statement["entries"][0]["amount_cents"], -1234);
     assert_eq!(statement["entries"][0]["reference"], "Loyer");
     assert_eq!(statement["balance_cents"], statement["entries"][0]["balance_cents"]);
@@ -81,7 +82,8 @@ async fn a_code_dies_after_a_few_wrong_tries_and_the_oldest_pending_gives_way() 
         ask(&lab, &cookie, &format!("key-later-{n}"), &body).await.right(202, "transfer");
     }
     confirm(&lab, &cookie, &oldest, &oldest_code, 100, &payee).await.wrong(410, "void");
-    let pending: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&lab.kit.store.reader).await.unwrap();
+    let pending: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&lab.kit.store.reader).await.unwrap();
     assert!(pending <= TRANSFERS_PENDING_PER_USER_MAX, "codes of void transfers are gone: {pending}");
 }
 
@@ -90,7 +92,8 @@ async fn one_customer_never_reaches_what_is_anothers() {
     let lab = Lab::new(Service::Bank).await;
     let (mine, theirs) = (lab.cookie("/login", 1).await, lab.cookie("/login", 2).await);
     let list = lab.get("/accounts", &[("cookie", &mine)]).await.right(200, "accounts").json();
-    let ids: Vec<_> = list["accounts"].as_array().unwrap().iter().map(|account| account["id"].as_str().unwrap()).collect();
+    let ids: Vec<_> =
+        list["accounts"].as_array().unwrap().iter().map(|account| account["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["acc-0001-1", "acc-0001-2"]);
     assert_eq!(list["accounts"][0]["iban"], ids::iban(1, 1));
     for id in ["acc-0002-1", "world", "nothing"] {
@@ -124,7 +127,11 @@ async fn wrong_transfers_are_refused() {
         (json!({"amount_cents": 1, "payee_iban": iban, "reference": "a\nb"}), 422, "invalid"),
         (json!({"amount_cents": 1, "payee_iban": iban, "reference": "x".repeat(141)}), 422, "invalid"),
         (json!({"amount_cents": 1, "payee_iban": iban, "currency": "USD"}), 422, "invalid"),
-        (json!({"amount_cents": 600_000, "payee_iban": iban, "payer_account": "acc-0001-2"}), 422, "insufficient-funds"),
+        (
+            json!({"amount_cents": 600_000, "payee_iban": iban, "payer_account": "acc-0001-2"}),
+            422,
+            "insufficient-funds",
+        ),
     ] {
         ask(&lab, &cookie, "key-wrong-one", &body).await.wrong(status, code);
     }
@@ -202,12 +209,20 @@ async fn the_same_key_at_once_is_done_once() {
 async fn the_journal_is_append_only_and_the_fault_finder_finds() {
     let lab = Lab::new(Service::Bank).await;
     assert_eq!(ledger::fault(&lab.kit.store).await, None);
-    for sql in ["UPDATE entry SET amount_cents = 1 WHERE id = 1", "DELETE FROM entry WHERE id = 1", "DELETE FROM journal", "UPDATE account SET balance_cents = -1 WHERE id = 'acc-0001-1'"] {
+    for sql in [
+        "UPDATE entry SET amount_cents = 1 WHERE id = 1",
+        "DELETE FROM entry WHERE id = 1",
+        "DELETE FROM journal",
+        "UPDATE account SET balance_cents = -1 WHERE id = 'acc-0001-1'",
+    ] {
         let mut tx = lab.kit.store.begin().await.unwrap();
         assert!(sqlx::query(sql).execute(&mut *tx).await.is_err(), "{sql}");
     }
     let mut tx = lab.kit.store.begin().await.unwrap();
-    sqlx::query("UPDATE account SET balance_cents = balance_cents + 1 WHERE id = 'acc-0001-1'").execute(&mut *tx).await.unwrap();
+    sqlx::query("UPDATE account SET balance_cents = balance_cents + 1 WHERE id = 'acc-0001-1'")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     assert!(ledger::fault(&lab.kit.store).await.is_some());
 }

@@ -59,7 +59,8 @@ async fn a_document_is_its_owners_alone() {
     assert_eq!(refused.text(), unknown.text(), "that it exists is not told either");
     lab.get("/documents/doc-0001-1", &[]).await.wrong(401, "unauthenticated");
     let list = lab.get("/documents", &[("cookie", &theirs)]).await.right(200, "list").json();
-    let ids: Vec<_> = list["documents"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<_> =
+        list["documents"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, ["doc-0002-1", "doc-0002-2", "doc-0002-3"]);
 }
 
@@ -78,7 +79,8 @@ async fn no_file_leaves_without_an_audit_entry() {
             .fetch_all(&lab.kit.store.reader)
             .await
             .unwrap();
-    let told: Vec<_> = rows.iter().map(|row| (row.1.as_str(), row.2.as_str(), row.3.as_str(), row.4.as_str())).collect();
+    let told: Vec<_> =
+        rows.iter().map(|row| (row.1.as_str(), row.2.as_str(), row.3.as_str(), row.4.as_str())).collect();
     let case = "CASE-2026-0001";
     assert_eq!(told, [("user0003", "file-0007", case, "read"), ("user0003", "file-9999", case, "unknown")]);
     assert_eq!(first["audit"], rows[0].0);

@@ -60,7 +60,10 @@ impl Answer {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.op(), None);
         assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!((self.json()["code"].as_str(), self.json()["status"].as_u64()), (Some(code), Some(u64::from(status))));
+        assert_eq!(
+            (self.json()["code"].as_str(), self.json()["status"].as_u64()),
+            (Some(code), Some(u64::from(status)))
+        );
         self
     }
 }
@@ -139,7 +142,8 @@ async fn sign_in_is_checked_alike_everywhere() {
         (Service::Staff, "/login", "/files/file-0001?case=CASE-2026-0001"),
     ] {
         let lab = Lab::new(service).await;
-        for (user, password) in [("user0001", "password-0002"), ("user0001", ""), ("nobody", "password-0001"), ("", "")] {
+        for (user, password) in [("user0001", "password-0002"), ("user0001", ""), ("nobody", "password-0001"), ("", "")]
+        {
             let body = json!({"user": user, "password": password});
             lab.post(path, &[], &body).await.wrong(401, "wrong-credentials");
         }

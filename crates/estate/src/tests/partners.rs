@@ -79,10 +79,17 @@ async fn wrong_partner_requests_are_refused() {
         keyed(&lab, "/sms-codes", "key-00000001", &body).await.wrong(422, "invalid");
     }
     for (payer, payee, cents) in [(1, 1, 100), (1, 2, 0), (1, 2, -1), (1, 2, 1_000_001)] {
-        let body = json!({"payer_alias": ids::telephone(payer), "payee_alias": ids::telephone(payee), "amount_cents": cents});
+        let body =
+            json!({"payer_alias": ids::telephone(payer), "payee_alias": ids::telephone(payee), "amount_cents": cents});
         keyed(&lab, "/instant", "key-00000001", &body).await.wrong(422, "invalid");
     }
-    lab.post("/instant", &[], &json!({"payer_alias": "+33600000001", "payee_alias": "+33600000002", "amount_cents": 1})).await.wrong(400, "malformed");
+    lab.post(
+        "/instant",
+        &[],
+        &json!({"payer_alias": "+33600000001", "payee_alias": "+33600000002", "amount_cents": 1}),
+    )
+    .await
+    .wrong(400, "malformed");
 }
 
 #[tokio::test]
@@ -109,7 +116,8 @@ async fn instant_transfers_conserve_money_under_concurrency() {
     assert!(settled >= 3);
     assert_eq!(ledger::fault(&lab.kit.store).await, None);
     for (payer, payee, cents, reason) in [(900, 901, 1_000_001 - 1, None), (900, 901, 1, Some("AM04"))] {
-        let body = json!({"payer_alias": ids::telephone(payer), "payee_alias": ids::telephone(payee), "amount_cents": cents});
+        let body =
+            json!({"payer_alias": ids::telephone(payer), "payee_alias": ids::telephone(payee), "amount_cents": cents});
         let answer = keyed(&lab, "/instant", &format!("key-last-{cents}"), &body).await.json();
         assert_eq!(answer["reason"].as_str(), reason, "{answer}");
     }
@@ -130,7 +138,8 @@ async fn text_messages_are_queued_once() {
 #[tokio::test]
 async fn counter_operations_are_chained_without_gaps() {
     let lab = Lab::new(Service::Counter).await;
-    let body = json!({"office": "PARIS1", "terminal": "G1", "kind": "deposit", "amount_cents": 500, "reference": "livret"});
+    let body =
+        json!({"office": "PARIS1", "terminal": "G1", "kind": "deposit", "amount_cents": 500, "reference": "livret"});
     let tasks: Vec<_> = (0..20)
         .map(|n| {
             let (lab, body) = (lab.clone(), body.clone());
@@ -246,7 +255,11 @@ async fn wrong_scans_trackings_and_quotes_are_refused() {
     let offers = lab.post("/quotes", &[], &right).await.right(200, "quote").json();
     let price = |body: &Value| body["offers"][0]["price_cents"].as_i64().unwrap();
     assert_eq!((offers["offers"].as_array().unwrap().len(), price(&offers)), (3, 752));
-    let abroad = { let mut body = right.clone(); body["to_country"] = json!("ES"); body };
+    let abroad = {
+        let mut body = right.clone();
+        body["to_country"] = json!("ES");
+        body
+    };
     assert!(price(&lab.post("/quotes", &[], &abroad).await.json()) > price(&offers));
     for (field, value) in [
         ("from_postcode", json!("7500")),

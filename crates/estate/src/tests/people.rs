@@ -24,7 +24,8 @@ async fn the_application_shows_and_decides_only_what_is_ones_own() {
     assert_eq!(first.json()["status"], "approved");
     assert_eq!(lab.ask("POST", "/v1/approvals/apr-0001-1", &mine, "").await.right(200, "approve").text(), first.text());
     lab.post("/v1/approvals/apr-0001-1", &mine, &json!({"decision": "refuse"})).await.wrong(409, "decided");
-    let refused = lab.post("/v1/approvals/apr-0001-2", &mine, &json!({"decision": "refuse"})).await.right(200, "approve");
+    let refused =
+        lab.post("/v1/approvals/apr-0001-2", &mine, &json!({"decision": "refuse"})).await.right(200, "approve");
     assert_eq!(refused.json()["status"], "refused");
     lab.post("/v1/approvals/apr-0001-3", &mine, &json!({"decision": "perhaps"})).await.wrong(422, "invalid");
     lab.ask("POST", "/v1/approvals/apr-0002-1", &mine, "").await.wrong(404, "not-found");
@@ -42,7 +43,8 @@ async fn discovery_announces_only_what_is_there() {
         ("evil.example", "http", "http://identity.localhost"),
         ("identity.localhost:80@evil", "http", "http://identity.localhost"),
     ] {
-        let document = lab.get(path, &[("host", host), ("x-forwarded-proto", scheme)]).await.right(200, "discovery").json();
+        let document =
+            lab.get(path, &[("host", host), ("x-forwarded-proto", scheme)]).await.right(200, "discovery").json();
         assert_eq!(document["issuer"], issuer, "{host}");
     }
     let document = lab.get(path, &[]).await.json();
@@ -57,11 +59,14 @@ async fn discovery_announces_only_what_is_there() {
 #[tokio::test]
 async fn userinfo_is_about_the_bearer() {
     let lab = Lab::new(Service::Identity).await;
-    let login = lab.post("/login", &[], &json!({"user": "user0042", "password": "password-0042"})).await.right(200, "login");
+    let login =
+        lab.post("/login", &[], &json!({"user": "user0042", "password": "password-0042"})).await.right(200, "login");
     let bearer = format!("Bearer {}", login.json()["access_token"].as_str().unwrap());
     let info = lab.get("/userinfo", &[("authorization", &bearer)]).await.right(200, "userinfo").json();
     assert_eq!((info["sub"].as_str(), info["email"].as_str()), (Some("user0042"), Some("user0042@example.invalid")));
-    let secure = lab.post("/login", &[("x-forwarded-proto", "https")], &json!({"user": "user0042", "password": "password-0042"})).await;
+    let secure = lab
+        .post("/login", &[("x-forwarded-proto", "https")], &json!({"user": "user0042", "password": "password-0042"}))
+        .await;
     for (answer, expected) in [(&login, false), (&secure, true)] {
         let cookie = answer.headers["set-cookie"].to_str().unwrap();
         assert!(cookie.contains("HttpOnly") && cookie.contains("Path=/;"), "{cookie}");

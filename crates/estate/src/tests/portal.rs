@@ -11,7 +11,16 @@ fn check_page(answer: &Answer, lang: &str) {
     let ids: Vec<_> = text.match_indices(" id=\"").map(|(at, _)| text[at + 5..].split('"').next().unwrap()).collect();
     let unique: std::collections::BTreeSet<_> = ids.iter().collect();
     assert_eq!(unique.len(), ids.len(), "ids are unique: {ids:?}");
-    for piece in [format!("<html lang=\"{lang}\">").as_str(), "<title>", "<header", "<nav aria-label=", "<main id=\"contenu\"", "<footer", "class=\"skip\" href=\"#contenu\"", "name=\"viewport\""] {
+    for piece in [
+        format!("<html lang=\"{lang}\">").as_str(),
+        "<title>",
+        "<header",
+        "<nav aria-label=",
+        "<main id=\"contenu\"",
+        "<footer",
+        "class=\"skip\" href=\"#contenu\"",
+        "name=\"viewport\"",
+    ] {
         assert!(text.contains(piece), "{piece} is missing");
     }
     assert_eq!(text.matches("<h1").count(), 1);
@@ -63,7 +72,8 @@ async fn signing_in_leads_to_ones_own_page_and_out_again() {
         let (lab, body) = (lab.clone(), format!("user={user}&password={password}"));
         async move { lab.ask("POST", "/connexion", &[FORM], body).await }
     };
-    for (user, password) in [("user0001", "wrong"), ("nobody", "password-0001"), ("", ""), ("%22%3E%3Cscript%3E", "x")] {
+    for (user, password) in [("user0001", "wrong"), ("nobody", "password-0001"), ("", ""), ("%22%3E%3Cscript%3E", "x")]
+    {
         let answer = login(user, password).await;
         assert_eq!((answer.status, answer.op()), (401, None));
         assert!(answer.text().contains("role=\"alert\""));
@@ -84,7 +94,9 @@ async fn signing_in_leads_to_ones_own_page_and_out_again() {
     assert_eq!(cross.status, 403);
     lab.ask("POST", "/deconnexion", &[("cookie", &cookie)], "").await.right(303, "logout");
     assert_eq!(lab.get("/compte", &[("cookie", &cookie)]).await.status, 303);
-    let cross = lab.ask("POST", "/connexion", &[FORM, ("sec-fetch-site", "cross-site")], "user=user0001&password=password-0001").await;
+    let cross = lab
+        .ask("POST", "/connexion", &[FORM, ("sec-fetch-site", "cross-site")], "user=user0001&password=password-0001")
+        .await;
     assert_eq!((cross.status, cross.headers.get("set-cookie")), (403, None));
     let wrong_shape = lab.ask("POST", "/connexion", &[FORM], "user=a").await;
     assert_eq!(wrong_shape.status, 422);
