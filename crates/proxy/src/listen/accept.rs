@@ -124,7 +124,6 @@ fn admit<D: Desk>(
             Err(reason) => return refuse(&socket, reason),
         }
     };
-    let accepted =
-        Accepted { socket, peer, listener: Arc::clone(listener), tls: tls.cloned(), limits, place, source };
+    let accepted = Accepted { socket, peer, listener: Arc::clone(listener), tls: tls.cloned(), limits, place, source };
     tokio::task::spawn_local(opening::open(Rc::clone(worker), accepted));
 }

@@ -264,8 +264,7 @@ pub(crate) mod tests {
                 10 => list16(&info.groups),
                 13 => list16(&info.signature_algorithms),
                 16 => {
-                    let names: Vec<u8> =
-                        info.alpn.iter().flat_map(|n| [&[n.len() as u8][..], n].concat()).collect();
+                    let names: Vec<u8> = info.alpn.iter().flat_map(|n| [&[n.len() as u8][..], n].concat()).collect();
                     vector16(&names)
                 }
                 43 => list16(&info.versions)[1..].to_vec(),

@@ -121,8 +121,7 @@ mod tests {
         assert_eq!(ja4(&read), expected);
     }
 
-    const CHROME_CIPHERS: &str =
-        "1301,1302,1303,c02b,c02f,c02c,c030,cca9,cca8,c013,c014,009c,009d,002f,0035";
+    const CHROME_CIPHERS: &str = "1301,1302,1303,c02b,c02f,c02c,c030,cca9,cca8,c013,c014,009c,009d,002f,0035";
     const CHROME_SIGNATURES: &str = "0403,0804,0401,0503,0805,0501,0806,0601";
 
     #[test]

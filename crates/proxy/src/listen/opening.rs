@@ -159,11 +159,8 @@ async fn prepare<D: Desk>(
             *client = source;
         }
         let limits = &accepted.limits;
-        accepted.source = Some(worker.caps.connect(
-            client.ip(),
-            limits.connections_per_source,
-            limits.connections_per_network,
-        )?);
+        accepted.source =
+            Some(worker.caps.connect(client.ip(), limits.connections_per_source, limits.connections_per_network)?);
     }
     let Some(tls) = accepted.tls.clone() else {
         let http2 = accepted.listener.http2 && prior_knowledge(&accepted.socket, ahead, deadline).await?;

@@ -47,10 +47,18 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         return Parsed::Need(1);
     }
     if begins(bytes, V1_PREFIX) {
-        return if bytes.len() < V1_PREFIX.len() { Parsed::Need(V1_PREFIX.len() - bytes.len()) } else { parse_v1(bytes) };
+        return if bytes.len() < V1_PREFIX.len() {
+            Parsed::Need(V1_PREFIX.len() - bytes.len())
+        } else {
+            parse_v1(bytes)
+        };
     }
     if begins(bytes, V2_SIGNATURE) {
-        return if bytes.len() < V2_HEADER_BYTES { Parsed::Need(V2_HEADER_BYTES - bytes.len()) } else { parse_v2(bytes) };
+        return if bytes.len() < V2_HEADER_BYTES {
+            Parsed::Need(V2_HEADER_BYTES - bytes.len())
+        } else {
+            parse_v2(bytes)
+        };
     }
     Parsed::Absent
 }
@@ -283,8 +291,7 @@ mod tests {
                 format!("PROXY TCP4 {} {} {p} {q}\r\n", Ipv4Addr::from(a), Ipv4Addr::from(b)).into_bytes()
             }),
             any::<[u8; 36]>().prop_map(|a| v2(1, 0x21, &a)),
-            proptest::collection::vec(any::<u8>(), 0..80)
-                .prop_map(|tail| [&V2_SIGNATURE[..], &tail].concat()),
+            proptest::collection::vec(any::<u8>(), 0..80).prop_map(|tail| [&V2_SIGNATURE[..], &tail].concat()),
             proptest::collection::vec(any::<u8>(), 0..80).prop_map(|tail| [V1_PREFIX, &tail].concat()),
             proptest::collection::vec(any::<u8>(), 0..80),
         ]

@@ -45,7 +45,8 @@ fn proxy_headers_are_believed_from_trusted_networks_only() {
     let refused = Err(Reason::BadProxyHeader);
     let told = Ok(Some("192.0.2.7:4711"));
     use ProxyProtocol::{Accept, Off, Require};
-    let table: [(ProxyProtocol, bool, &[u8], Result<Option<&str>, Reason>); 14] = [
+    type Expected = Result<Option<&'static str>, Reason>;
+    let table: [(_, _, &[u8], Expected); 14] = [
         (Accept, true, &v1, told),
         (Accept, true, &v2, told),
         (Accept, true, &local, Ok(None)),
@@ -144,9 +145,7 @@ fn connections_are_capped_per_source_and_per_network() {
 
 #[test]
 fn idle_connections_make_room_and_good_clients_stay() {
-    let mut setup = Setup::default();
-    setup.connections_max = 20;
-    let door = setup.start();
+    let door = Setup { connections_max: 20, ..Setup::default() }.start();
     // Good clients first: they are the longest idle.
     let mut good: Vec<_> = (0..5u8).map(|n| connect_from(&format!("127.2.0.{}", n + 1), &door)).collect();
     for stream in &mut good {
@@ -174,9 +173,7 @@ fn idle_connections_make_room_and_good_clients_stay() {
 
 #[test]
 fn a_full_node_refuses_by_a_reset() {
-    let mut setup = Setup::default();
-    setup.connections_max = 2;
-    let door = setup.start();
+    let door = Setup { connections_max: 2, ..Setup::default() }.start();
     let mut busy: Vec<_> = (0..2).map(|_| connect(&door)).collect();
     for stream in &mut busy {
         stream.write_all(b"GET /hang HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();

@@ -149,9 +149,9 @@ fn refusal(reason: Reason) -> Response<Body> {
 
 /// 64 MiB in pieces.
 fn large() -> Body {
-    let pieces = futures_util::stream::iter((0..1024).map(|_| {
-        Ok::<_, BodyError>(http_body::Frame::data(Bytes::from_static(&[b'x'; 64 * 1024])))
-    }));
+    let pieces = futures_util::stream::iter(
+        (0..1024).map(|_| Ok::<_, BodyError>(http_body::Frame::data(Bytes::from_static(&[b'x'; 64 * 1024])))),
+    );
     Body::stream(http_body_util::StreamBody::new(pieces))
 }
 
@@ -222,7 +222,8 @@ impl Setup {
             tokio::task::LocalSet::new().block_on(&runtime, async move {
                 let listener = Arc::new(self.listener);
                 let tls = self.certificates.map(|store| store.listener(&listener).unwrap());
-                let mut worker = WorkerContext::new(Rc::new(TestDesk(thread_log)), 0, Arc::new(self.limits), thread_caps);
+                let mut worker =
+                    WorkerContext::new(Rc::new(TestDesk(thread_log)), 0, Arc::new(self.limits), thread_caps);
                 if let Some(may_handshake) = self.may_handshake {
                     worker = worker.with_may_handshake(may_handshake());
                 }

@@ -9,14 +9,27 @@ use super::head::{field_syntax, is_alike};
 /// Where in the coding the bytes stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    Size { digits: u8, size: u64 },
-    Extension { bytes: usize, size: u64 },
-    SizeLf { size: u64 },
-    Data { left: u64 },
+    Size {
+        digits: u8,
+        size: u64,
+    },
+    Extension {
+        bytes: usize,
+        size: u64,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataCr,
     DataLf,
     /// From the first byte after the last chunk's line; held until it is whole.
-    Trailer { line_at: usize, searched: usize },
+    Trailer {
+        line_at: usize,
+        searched: usize,
+    },
 }
 
 /// One chunked body.

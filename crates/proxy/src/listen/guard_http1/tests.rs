@@ -2,6 +2,7 @@
 
 use guichet_core::Reason;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 
 use super::scanner::{HeadBounds, Phase, Scanner, Verdict};
 
@@ -85,8 +86,43 @@ fn request() -> impl Strategy<Value = String> {
         .prop_map(|(first, end, fields, last, body)| first + end + "Host: h\r\n" + &fields.concat() + last + &body)
 }
 
+/// A request that is well formed throughout.
+fn good_request() -> impl Strategy<Value = String> {
+    let framing = prop_oneof![
+        Just(("", String::new())),
+        "[a-z]{1,29}".prop_map(|body| ("length", body)),
+        "(5|0x5|0)\r\n[a-z]{4,6}(\r\n0\r\n(Host: x\r\n)?\r\n)?".prop_map(|body| ("chunked", body)),
+        proptest::collection::vec("[a-z]{1,20}", 0..3).prop_map(|pieces| {
+            let chunks: String = pieces.iter().map(|p| format!("{:x};e\r\n{p}\r\n", p.len())).collect();
+            ("chunked", chunks + "0\r\nA: b\r\n\r\n")
+        }),
+    ];
+    let fields = proptest::collection::vec("X-[a-z]{1,5}:[ \t]?[!-~]{0,10}\r\n", 0..4);
+    ("(GET|POST|BREW) /[a-z?={}]{0,20}", fields, framing, any::<bool>()).prop_map(
+        |(line, fields, (kind, body), upgrade)| {
+            let length = match kind {
+                "length" => format!("content-length: {}\r\n", body.len()),
+                "chunked" => "Transfer-Encoding: chunked\r\n".to_owned(),
+                _ => String::new(),
+            };
+            let upgrade = if upgrade { "Upgrade: x\r\n" } else { "" };
+            format!("{line} HTTP/1.1\r\nHost: h\r\n{upgrade}{length}{}\r\n{body}", fields.concat())
+        },
+    )
+}
+
 fn stream() -> impl Strategy<Value = Vec<u8>> {
-    proptest::collection::vec(request(), 1..4).prop_map(|requests| requests.concat().into_bytes())
+    let requests = proptest::collection::vec(prop_oneof![4 => good_request(), 1 => request()], 1..5);
+    // One byte may be changed, anywhere.
+    (requests, proptest::option::weighted(0.3, (any::<proptest::sample::Index>(), any::<u8>()))).prop_map(
+        |(requests, spoil)| {
+            let mut bytes = requests.concat().into_bytes();
+            if let Some((at, byte)) = spoil {
+                *at.get_mut(&mut bytes) = byte;
+            }
+            bytes
+        },
+    )
 }
 
 /// Takes one request off what the guard passed, as hyper's parser reads it: method, target, and the bytes that follow
@@ -128,6 +164,20 @@ fn after_chunks(mut rest: &[u8]) -> &[u8] {
             _ => return &[],
         }
     }
+}
+
+/// The streams above are of use only if many requests get through, and not all.
+#[test]
+fn the_streams_reach_what_they_are_for() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut heads, mut refused, mut broken) = (0, 0, 0);
+    for _ in 0..500 {
+        let told = feed(&stream().new_tree(&mut runner).unwrap().current(), &[]);
+        heads += told.heads;
+        refused += u32::from(matches!(told.refused, Some(Verdict::RefusedHead(_))));
+        broken += u32::from(matches!(told.refused, Some(Verdict::BrokenBody(_))));
+    }
+    assert!(heads > 500 && refused > 50 && broken > 20, "{heads} {refused} {broken}");
 }
 
 proptest! {

@@ -154,11 +154,8 @@ impl GuardedHttp2 {
         let limits = &self.limits;
         let mut soonest: Option<(Moment, Reason)> = None;
         let mut consider = |deadline: Option<Moment>, reason| {
-            if let Some(at) = deadline {
-                if soonest.is_none_or(|(earliest, _)| at < earliest) {
-                    soonest = Some((at, reason));
-                }
-            }
+            let earlier = deadline.filter(|at| soonest.is_none_or(|(earliest, _)| *at < earliest));
+            soonest = earlier.map(|at| (at, reason)).or(soonest);
         };
         let span = if self.inbound.requests() == 0 { limits.first_request } else { limits.idle };
         let block_begun = self.inbound.block_begun();

@@ -8,7 +8,9 @@ use arc_swap::ArcSwap;
 use guichet_core::bounds::TLS_SESSIONS_MAX;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 
 use super::files::{self, Stamp, TlsError};
