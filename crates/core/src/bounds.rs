@@ -227,7 +227,7 @@ pub const H2_SETTINGS_OUTSTANDING_MAX: usize = 4;
 pub const H2_SEND_BUFFER_BYTES_MAX: usize = 128 * 1024;
 
 const _: () = assert!(CONNECTION_SHARDS.is_power_of_two());
-const _: () = assert!(CONNECTION_SOURCES_MAX % CONNECTION_SHARDS == 0);
+const _: () = assert!(CONNECTION_SOURCES_MAX.is_multiple_of(CONNECTION_SHARDS));
 const _: () = assert!(PROXY_V2_BYTES_MAX >= 16 + 216);
 const _: () = assert!(CHUNK_SIZE_DIGITS_MAX < 16);
 // Forwarding.

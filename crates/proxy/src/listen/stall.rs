@@ -19,6 +19,8 @@ use crate::config::Limits;
 
 /// How many times the usual patience a stalled stream has while others of its connection move.
 const PATIENCE_WHILE_OTHERS_MOVE: u32 = 6;
+/// Between two looks, at least.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// A piece that was handed over.
 #[derive(Debug, Clone, Copy)]
@@ -68,23 +70,66 @@ impl Stalls {
             return false;
         }
         let now = clock::now();
-        let deadlines = answers.iter().filter_map(|answer| answer.get()).map(|piece| {
-            let at_floor = Duration::from_secs_f64(piece.bytes as f64 / limits.read_rate_bytes_s_min.max(1) as f64);
-            let patience = limits.body_grace.saturating_add(at_floor);
-            let others_move = data_out > piece.at;
-            let usual = piece.at.max(data_out).after(patience);
-            let last = piece.at.after(patience.saturating_mul(PATIENCE_WHILE_OTHERS_MOVE));
-            if others_move { usual.min(last) } else { usual }
-        });
-        // Pieces may be handed over without this task being polled, so it looks at least once a grace.
-        let soonest =
-            deadlines.min().map_or(now.after(limits.body_grace), |d| d.min(now.after(limits.body_grace).max(now)));
-        match answers.iter().any(|a| a.get().is_some()) {
-            _ if soonest > now => {
-                let _ = self.timer.borrow_mut().poll(cx, now, soonest);
-                false
-            }
-            overdue => overdue,
+        let due = answers.iter().filter_map(|answer| answer.get()).map(|piece| due(piece, limits, data_out)).min();
+        if due.is_some_and(|due| now >= due) {
+            return true;
         }
+        // Pieces are handed over without this task being polled, so it looks at least once a grace.
+        let look_again = now.after(limits.body_grace.max(LOOK_INTERVAL_MIN));
+        let _ = self.timer.borrow_mut().poll(cx, now, due.map_or(look_again, |due| due.min(look_again)));
+        false
+    }
+}
+
+/// When a piece that is not taken stalls the connection: the patience counts from when data last went out, on this
+/// stream or another, but not without end.
+fn due(piece: Piece, limits: &Limits, data_out: Moment) -> Moment {
+    let at_floor = Duration::from_secs_f64(piece.bytes as f64 / limits.read_rate_bytes_s_min.max(1) as f64);
+    let patience = limits.body_grace.saturating_add(at_floor);
+    let last = piece.at.after(patience.saturating_mul(PATIENCE_WHILE_OTHERS_MOVE));
+    piece.at.max(data_out).after(patience).min(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    #[test]
+    fn patience_counts_from_the_last_movement_but_ends() {
+        let limits = Limits { body_grace: Duration::from_secs(5), read_rate_bytes_s_min: 100, ..Limits::default() };
+        let second = |n: u64| Moment(n * 1_000_000);
+        let check = |bytes, data_out, expected| {
+            assert_eq!(due(Piece { at: second(100), bytes }, &limits, second(data_out)), second(expected));
+        };
+        check(0, 0, 105);
+        check(1000, 0, 115);
+        check(1000, 100, 115);
+        check(1000, 110, 125);
+        check(1000, 500, 190);
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_or_over_is_forgotten() {
+        let limits = Limits { body_grace: Duration::ZERO, ..Limits::default() };
+        let stalls = Stalls::default();
+        poll_fn(|cx| {
+            let mut stalled = || stalls.stalled(cx, &limits, Moment(0));
+            assert!(!stalled());
+            let (one, two) = (stalls.track(), stalls.track());
+            assert!(!stalled());
+            one.handed_over(0);
+            assert!(stalled());
+            one.taken();
+            assert!(!stalled());
+            two.handed_over(0);
+            assert!(stalled());
+            drop(two);
+            assert!(!stalled());
+            assert_eq!(stalls.answers.borrow().len(), 1);
+            Poll::Ready(())
+        })
+        .await;
     }
 }

@@ -60,6 +60,7 @@ fn requests_follow_each_other_on_one_connection() {
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 3, "{answer}");
     let seen = door.log.good();
     assert_eq!(seen.iter().map(|s| s.target.as_str()).collect::<Vec<_>>(), ["/a", "/b", "/c", "/d", "/e"]);
+    assert_eq!(seen.iter().map(|s| s.method.as_str()).collect::<Vec<_>>(), ["GET", "GET", "POST", "POST", "GET"]);
     assert_eq!(seen[2].body, Some(Ok(b"abc".to_vec())));
     assert_eq!(seen[3].body, Some(Ok(b"xyz".to_vec())));
     assert!(seen.iter().all(|s| s.connection == seen[0].connection));

@@ -33,7 +33,11 @@ fn heads() -> Vec<(&'static str, String, Reason)> {
         ("CR CR LF", head("X: a\r"), BareLineFeed),
         ("CR in the target", "GET /a\rb HTTP/1.1\r\nHost: h\r\n\r\n".into(), BareLineFeed),
         ("CR before the request", "\r\rGET /first HTTP/1.1\r\nHost: h\r\n\r\n".into(), BareLineFeed),
-        ("many empty lines before the request", "\r\n\r\n\r\nGET /first HTTP/1.1\r\nHost: h\r\n\r\n".into(), MalformedHead),
+        (
+            "many empty lines before the request",
+            "\r\n\r\n\r\nGET /first HTTP/1.1\r\nHost: h\r\n\r\n".into(),
+            MalformedHead,
+        ),
         ("fold with space", head("X: a\r\n b"), ObsoleteFold),
         ("fold with tab", head("X: a\r\n\tb"), ObsoleteFold),
         ("fold right after the request line", "GET /first HTTP/1.1\r\n Host: h\r\n\r\n".into(), ObsoleteFold),
@@ -51,7 +55,11 @@ fn heads() -> Vec<(&'static str, String, Reason)> {
         ("colon in a name", head("\"X\": y"), MalformedHead),
         // Length.
         ("both lengths", post("Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n"), AmbiguousLength),
-        ("both lengths, the other way", post("Transfer-Encoding: chunked\r\nContent-Length: 5", "0\r\n\r\n"), AmbiguousLength),
+        (
+            "both lengths, the other way",
+            post("Transfer-Encoding: chunked\r\nContent-Length: 5", "0\r\n\r\n"),
+            AmbiguousLength,
+        ),
         ("both lengths, zero", post("Transfer-Encoding: chunked\r\nContent-Length: 0", "0\r\n\r\n"), AmbiguousLength),
         ("two lengths", post("Content-Length: 5\r\nContent-Length: 0", "abcde"), AmbiguousLength),
         ("the same length twice", post("Content-Length: 5\r\nContent-Length: 5", "abcde"), AmbiguousLength),
@@ -67,9 +75,21 @@ fn heads() -> Vec<(&'static str, String, Reason)> {
         ("a length by another name", post("Content_Length: 5", "abcde"), AmbiguousLength),
         // Coding.
         ("coding by another name", post("Transfer_Encoding: chunked", "0\r\n\r\n"), AmbiguousLength),
-        ("coding in HTTP/1.0", "POST /first HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), AmbiguousLength),
-        ("chunked twice", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "0\r\n\r\n"), AmbiguousLength),
-        ("chunked and identity", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", "0\r\n\r\n"), AmbiguousLength),
+        (
+            "coding in HTTP/1.0",
+            "POST /first HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(),
+            AmbiguousLength,
+        ),
+        (
+            "chunked twice",
+            post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+            AmbiguousLength,
+        ),
+        (
+            "chunked and identity",
+            post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", "0\r\n\r\n"),
+            AmbiguousLength,
+        ),
         ("a list of codings", post("Transfer-Encoding: gzip, chunked", "0\r\n\r\n"), UnsupportedCoding),
         ("chunked in a list", post("Transfer-Encoding: chunked, chunked", "0\r\n\r\n"), UnsupportedCoding),
         ("chunked not last", post("Transfer-Encoding: chunked, identity", "0\r\n\r\n"), UnsupportedCoding),
@@ -194,7 +214,7 @@ fn chunked_bodies_are_refused() {
 fn what_is_unusual_but_clear_is_served() {
     let door = Setup::default().start();
     let bodies = |n: usize| vec![Some(Ok(Vec::new())); n];
-    let vectors: Vec<(&str, String, Vec<Option<Result<Vec<u8>, _>>>)> = vec![
+    let vectors: Vec<(&str, String, _)> = vec![
         ("an empty line before", "\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".into(), bodies(1)),
         ("absolute form", "GET http://H:80/ HTTP/1.1\r\nHost: h:80\r\nConnection: close\r\n\r\n".into(), bodies(1)),
         ("an address", "GET /?a=[b]|c HTTP/1.1\r\nHost: [::1]:8080\r\nConnection: close\r\n\r\n".into(), bodies(1)),
@@ -204,7 +224,10 @@ fn what_is_unusual_but_clear_is_served() {
         ("raw bytes in a value", "GET / HTTP/1.1\r\nHost: h\r\nX: é\t.\r\nConnection: close\r\n\r\n".into(), bodies(1)),
         (
             "chunks",
-            post("Transfer-Encoding: CHUNKED\r\nConnection: close", "0a;n=\"v\"\r\n0123456789\r\n1\r\nx\r\n000\r\n\r\n"),
+            post(
+                "Transfer-Encoding: CHUNKED\r\nConnection: close",
+                "0a;n=\"v\"\r\n0123456789\r\n1\r\nx\r\n000\r\n\r\n",
+            ),
             vec![Some(Ok(b"0123456789x".to_vec()))],
         ),
     ];

@@ -11,6 +11,8 @@ mod chunked;
 mod head;
 mod io;
 mod scanner;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use io::GuardedHttp1;
 pub use scanner::{HeadBounds, Phase, Scan, Scanner, Verdict};

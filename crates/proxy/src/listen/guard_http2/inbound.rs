@@ -345,3 +345,147 @@ impl Inbound {
         if *count > abuse.bound(&self.bounds) { Err(abuse.reason()) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::guard_http2::Outbound;
+    use proptest::prelude::*;
+
+    const BOUNDS: AbuseBounds = AbuseBounds {
+        resets: 3,
+        empty_frames: 3,
+        continuations: 3,
+        block_bytes: 100,
+        settings: 3,
+        pings: 3,
+        priorities: 3,
+        window_updates: 300,
+    };
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let header = FrameHeader { length: payload.len(), kind, flags, stream };
+        [&header.write()[..], payload].concat()
+    }
+
+    fn second(n: u64) -> Moment {
+        Moment(n * 1_000_000)
+    }
+
+    /// The verdict on frames behind a preface, cut in pieces of so many bytes.
+    fn verdict(frames: &[u8], piece: usize) -> Result<(u64, u32), Reason> {
+        let mut inbound = Inbound::new(BOUNDS, second(0));
+        let bytes = [&[0; PREFACE_BYTES][..], frames].concat();
+        for part in bytes.chunks(piece) {
+            let mut at = 0;
+            while at < part.len() {
+                at += inbound.read(&part[at..], second(1))?.bytes;
+            }
+        }
+        Ok((inbound.requests(), inbound.last_stream()))
+    }
+
+    #[test]
+    fn each_bound_holds_to_the_frame() {
+        let check = |good: &[u8], last: &[u8], reason: Reason| {
+            assert!(verdict(good, 5).is_ok(), "{reason:?}");
+            assert_eq!(verdict(&[good, last].concat(), 5), Err(reason));
+        };
+        let often = |one: Vec<u8>, reason| check(&one.repeat(3), &one, reason);
+        often(frame(kind::RST_STREAM, 0, 1, &[0; 4]), Reason::H2RapidReset);
+        often(frame(kind::SETTINGS, 0, 0, &[]), Reason::H2SettingsFlood);
+        often(frame(kind::PING, 0, 0, &[0; 8]), Reason::H2PingFlood);
+        often(frame(kind::PRIORITY, 0, 1, &[0; 5]), Reason::H2PriorityFlood);
+        often(frame(0x42, 0, 1, &[0; 5]), Reason::H2PriorityFlood);
+        often(frame(kind::DATA, 0, 1, &[]), Reason::H2EmptyFrames);
+        often(frame(kind::DATA, flag::PADDED, 1, &[0]), Reason::H2EmptyFrames);
+        often(frame(kind::HEADERS, flag::END_HEADERS, 1, &[]), Reason::H2EmptyFrames);
+        often(frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]), Reason::H2WindowGames);
+        often(frame(kind::WINDOW_UPDATE, 0, 0, &[0x80, 0, 0, 0]), Reason::H2WindowGames);
+        let update = frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 2]);
+        check(&update.repeat(300), &update, Reason::H2WindowGames);
+        let block = frame(kind::HEADERS, 0, 1, &[1]);
+        let more = frame(kind::CONTINUATION, 0, 1, &[1]);
+        check(&[&block[..], &more.repeat(3)].concat(), &more, Reason::H2ContinuationFlood);
+        check(&block, &frame(kind::CONTINUATION, 0, 1, &[1; 100]), Reason::H2ContinuationFlood);
+        check(&block, &frame(kind::DATA, 0, 1, &[1]), Reason::H2Protocol);
+        check(&[], &more, Reason::H2Protocol);
+        // The end of a stream is no empty frame.
+        assert_eq!(verdict(&frame(kind::DATA, flag::END_STREAM, 1, &[]).repeat(50), 5), Ok((0, 0)));
+    }
+
+    #[test]
+    fn counts_end_with_their_window() {
+        let mut inbound = Inbound::new(BOUNDS, second(0));
+        inbound.preface_left = 0;
+        let ping = frame(kind::PING, 0, 0, &[0; 8]);
+        for at in [1, 2, 3, 11, 12, 13, 24] {
+            assert!(inbound.read(&ping, second(at)).is_ok(), "{at}");
+        }
+        assert!(inbound.read(&ping.repeat(3), second(25)).is_err());
+    }
+
+    #[test]
+    fn bodies_have_a_floor_until_they_are_answered() {
+        let mut inbound = Inbound::new(BOUNDS, second(0));
+        inbound.preface_left = 0;
+        let grace = Duration::from_secs(5);
+        let mut read = |kind, flags, stream, payload: &[u8], expected: Option<u64>| {
+            inbound.read(&frame(kind, flags, stream, payload), second(1)).unwrap();
+            assert_eq!(inbound.upload_deadline(grace, 10), expected.map(second));
+        };
+        read(kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, 1, &[1], None);
+        read(kind::HEADERS, flag::END_HEADERS, 3, &[1], Some(6));
+        read(kind::DATA, 0, 3, &[0; 20], Some(8));
+        read(kind::HEADERS, flag::END_HEADERS, 5, &[1], Some(6));
+        read(kind::DATA, flag::END_STREAM, 5, &[0; 20], Some(8));
+        read(kind::RST_STREAM, 0, 3, &[0; 4], None);
+        read(kind::HEADERS, flag::END_HEADERS, 7, &[1], Some(6));
+        inbound.answered(7);
+        assert_eq!(inbound.upload_deadline(grace, 10), None);
+    }
+
+    #[test]
+    fn acknowledgements_are_told_apart() {
+        let mut outbound = Outbound::default();
+        assert!(outbound.at_boundary() && !outbound.may_send_settings());
+        let settings = frame(kind::SETTINGS, 0, 0, &[0; 6]);
+        assert!(!outbound.wrote(&settings[..4]));
+        assert!(!outbound.at_boundary());
+        outbound.wrote(&settings[4..]);
+        assert!(outbound.at_boundary() && outbound.may_send_settings());
+        outbound.sent_own_settings();
+        assert!(outbound.awaits_own());
+        outbound.wrote(&settings);
+        assert_eq!([(); 4].map(|()| outbound.acknowledged()), [false, true, false, false]);
+        // Within a header block nothing may go in between, and data is told.
+        outbound.wrote(&frame(kind::HEADERS, 0, 1, &[1]));
+        assert!(!outbound.at_boundary());
+        outbound.wrote(&frame(kind::CONTINUATION, flag::END_HEADERS, 1, &[1]));
+        assert!(outbound.at_boundary());
+        assert!(outbound.wrote(&frame(kind::DATA, 0, 1, &[1])));
+        assert_eq!(outbound.take_answered().as_slice(), [1]);
+        for _ in 0..10 {
+            if outbound.may_send_settings() {
+                outbound.sent_own_settings();
+            }
+        }
+        assert_eq!((0..10).filter(|_| outbound.acknowledged()).count(), H2_SETTINGS_OUTSTANDING);
+    }
+
+    const H2_SETTINGS_OUTSTANDING: usize = guichet_core::bounds::H2_SETTINGS_OUTSTANDING_MAX;
+
+    proptest! {
+        /// Cuts do not matter, and nothing makes it panic.
+        #[test]
+        fn splits_agree(
+            frames in proptest::collection::vec((0u8..12, any::<u8>(), 0u32..9, proptest::collection::vec(any::<u8>(), 0..40)), 0..12),
+            tail in proptest::collection::vec(any::<u8>(), 0..30),
+            piece in 1usize..60,
+        ) {
+            let mut bytes: Vec<u8> = frames.iter().flat_map(|(k, f, s, p)| frame(*k, *f, *s, p)).collect();
+            bytes.extend(tail);
+            prop_assert_eq!(verdict(&bytes, piece), verdict(&bytes, usize::MAX >> 1));
+        }
+    }
+}

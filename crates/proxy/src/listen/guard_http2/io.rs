@@ -154,16 +154,14 @@ impl GuardedHttp2 {
         let limits = &self.limits;
         let mut soonest: Option<(Moment, Reason)> = None;
         let mut consider = |deadline: Option<Moment>, reason| {
-            if let Some(at) = deadline {
-                if soonest.is_none_or(|(earliest, _)| at < earliest) {
-                    soonest = Some((at, reason));
-                }
-            }
+            let earlier = deadline.filter(|at| soonest.is_none_or(|(earliest, _)| *at < earliest));
+            soonest = earlier.map(|at| (at, reason)).or(soonest);
         };
         let span = if self.inbound.requests() == 0 { limits.first_request } else { limits.idle };
-        let idle = self.watch.in_flight() == 0;
+        let block_begun = self.inbound.block_begun();
+        let idle = self.watch.in_flight() == 0 && block_begun.is_none();
         consider(idle.then(|| self.watch.idle_since().after(span)), Reason::IdleTimeout);
-        consider(self.inbound.block_begun().map(|begun| begun.after(limits.header)), Reason::HeaderTimeout);
+        consider(block_begun.map(|begun| begun.after(limits.header)), Reason::HeaderTimeout);
         let floor = self.inbound.upload_deadline(limits.body_grace, limits.body_rate_bytes_s_min);
         consider(floor, Reason::BodyTooSlow);
         match soonest {
