@@ -33,6 +33,7 @@ fn arrival(client: &str, peer: &str, trusted: bool) -> Arrival {
 fn kept(fields: &[(&str, &str)], upgrade: bool) -> Vec<String> {
     let mut headers = map(fields);
     headers::prepare_request(&mut headers, &arrival("192.0.2.1", "192.0.2.1", false), "h", upgrade, Version::HTTP_11);
+    assert_eq!(headers["x-forwarded-host"], "h");
     for ours in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-request-id"] {
         assert!(headers.remove(ours).is_some(), "{ours}");
     }
