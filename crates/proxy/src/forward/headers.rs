@@ -143,6 +143,18 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Leaves one way to tell where the body ends. `listen` refuses requests with several; should one come through, the
+/// upstream must still read the same message as this door did: chunks before a length (RFC 9112, 6.3).
+pub fn settle_length(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        remove(headers, &header::CONTENT_LENGTH);
+    } else if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some()
+        && let Some(first) = headers.get(header::CONTENT_LENGTH).cloned()
+    {
+        headers.insert(header::CONTENT_LENGTH, first);
+    }
+}
+
 /// Names `TE` in `Connection`, as HTTP/1.1 wants it of whoever sends it (RFC 9110, 10.1.4).
 pub fn name_te(headers: &mut HeaderMap) {
     if headers.contains_key(TE) {
@@ -356,22 +368,25 @@ fn write_forwarding(
             let _ = write!(forwarded, ";proto={proto}");
         }
     }
-    set(headers, X_FORWARDED_FOR, &list);
-    set(headers, FORWARDED, &forwarded);
-    set(headers, X_REAL_IP, &arrival.client.to_string());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-    match forwarded_host {
-        Some(value) => {
-            headers.insert(X_FORWARDED_HOST, value);
+    // Strings become values without a copy; equal values are shared.
+    if let Ok(chain) = HeaderValue::try_from(list) {
+        let client =
+            if hops.len() == 1 { Ok(chain.clone()) } else { HeaderValue::try_from(arrival.client.to_string()) };
+        headers.insert(X_FORWARDED_FOR, chain);
+        if let Ok(client) = client {
+            headers.insert(X_REAL_IP, client);
         }
-        None if !host.is_empty() => set(headers, X_FORWARDED_HOST, host),
-        None => {}
     }
-}
-
-fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(name, value);
+    if let Ok(value) = HeaderValue::try_from(forwarded) {
+        headers.insert(FORWARDED, value);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    let asked = forwarded_host.or_else(|| match headers.get(header::HOST) {
+        Some(value) if value.as_bytes() == host.as_bytes() => Some(value.clone()),
+        _ => HeaderValue::from_str(host).ok(),
+    });
+    if let Some(value) = asked.filter(|value| !value.is_empty()) {
+        headers.insert(X_FORWARDED_HOST, value);
     }
 }
 

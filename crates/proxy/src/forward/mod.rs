@@ -18,6 +18,9 @@
 //!    101 `tunnel` holds it. A body that breaks is broken for the client too.
 //!
 //! Everything here stays on its worker, except [`PoolShared`].
+//!
+//! Not done: an upgrade towards an HTTP/2 upstream (RFC 8441 as a client). An HTTP/1.1 upgrade goes there as an ordinary
+//! request, an extended CONNECT is refused. A 304 loses its `Content-Length`, because hyper's server leaves it out.
 
 mod answer;
 mod attempt;

@@ -63,6 +63,7 @@ impl Plan {
         let inbound = Inbound::new(incoming, job.body, job.connection.clone(), expects(&mut parts, h2));
         check_length(&inbound, job)?;
 
+        headers::settle_length(&mut parts.headers);
         headers::prepare_request(&mut parts.headers, &job.arrival, &host, upgrading, parts.version);
         for cookie in job.cookies_hidden {
             headers::strip_cookie(&mut parts.headers, cookie);
@@ -162,8 +163,13 @@ fn target(upstream: &Upstream, uri: &Uri, host: &str, headers: &mut HeaderMap) -
     parts.path_and_query = Some(path);
     match upstream.protocol {
         UpstreamProtocol::Http1 | UpstreamProtocol::Https => {
-            let value = HeaderValue::from_str(host).map_err(|_| (Reason::BadHost, "invalid authority".to_owned()))?;
-            headers.insert(HOST, value);
+            let mut hosts = headers.get_all(HOST).iter();
+            let same = hosts.next().is_some_and(|value| value.as_bytes() == host.as_bytes()) && hosts.next().is_none();
+            if !same {
+                let value =
+                    HeaderValue::from_str(host).map_err(|_| (Reason::BadHost, "invalid authority".to_owned()))?;
+                headers.insert(HOST, value);
+            }
         }
         UpstreamProtocol::H2c | UpstreamProtocol::H2 => {
             headers.remove(HOST);

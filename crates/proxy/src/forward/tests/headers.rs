@@ -33,6 +33,7 @@ fn arrival(client: &str, peer: &str, trusted: bool) -> Arrival {
 fn kept(fields: &[(&str, &str)], upgrade: bool) -> Vec<String> {
     let mut headers = map(fields);
     headers::prepare_request(&mut headers, &arrival("192.0.2.1", "192.0.2.1", false), "h", upgrade, Version::HTTP_11);
+    assert_eq!(headers["x-forwarded-host"], "h");
     for ours in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-request-id"] {
         assert!(headers.remove(ours).is_some(), "{ours}");
     }
@@ -203,4 +204,41 @@ fn trailers_carry_no_framing_and_no_claims() {
     ]);
     headers::prepare_trailers(&mut trailers);
     assert_eq!(lines(&trailers), ["grpc-status: 0"]);
+}
+
+proptest::proptest! {
+    /// Whatever a client sends: no field of its connection and no claim of its own arrives, all else does.
+    #[test]
+    fn no_field_slips_through(
+        fields in proptest::collection::vec((
+            proptest::sample::select(vec![
+                "connection", "keep-alive", "te", "upgrade", "transfer-encoding", "x-forwarded-for", "x_forwarded_for",
+                "forwarded", "x-real-ip", "x-guichet-key", "x-guichet_x", "accept", "x-a", "x-b", "cookie", "via",
+            ]),
+            proptest::sample::select(vec![
+                "x-a", "close, x-a", "trailers", "6.6.6.6", "for=6.6.6.6", "upgrade", "websocket", "a=1; b=2", ", ,", "",
+            ]),
+        ), 0..12),
+        upgrade: bool,
+    ) {
+        let mut headers = map(&fields);
+        let named = |name: &str| fields.iter().any(|(n, v)| *n == "connection" && v.contains(name));
+        headers::prepare_request(
+            &mut headers, &arrival("192.0.2.1", "192.0.2.1", false), "h", upgrade, Version::HTTP_11,
+        );
+        for gone in ["keep-alive", "transfer-encoding", "x_forwarded_for", "x-guichet-key", "x-guichet_x"] {
+            proptest::prop_assert!(!headers.contains_key(gone), "{gone}");
+        }
+        for name in ["x-forwarded-for", "forwarded", "x-real-ip", "te"] {
+            let all: Vec<_> = headers.get_all(name).iter().collect();
+            proptest::prop_assert!(all.len() <= 1 && all.iter().all(|v| !v.to_str().unwrap().contains("6.6.6.6")));
+        }
+        if !upgrade {
+            proptest::prop_assert!(!headers.contains_key("connection") && !headers.contains_key("upgrade"));
+        }
+        for name in ["accept", "x-a", "x-b", "cookie"] {
+            let sent = if named(name) { 0 } else { fields.iter().filter(|(n, _)| *n == name).count() };
+            proptest::prop_assert_eq!(headers.get_all(name).iter().count(), sent, "{}", name);
+        }
+    }
 }

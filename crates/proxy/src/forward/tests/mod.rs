@@ -7,6 +7,7 @@ mod headers;
 mod pool;
 mod retry;
 mod servers;
+mod storm;
 mod stream;
 mod upgrade;
 

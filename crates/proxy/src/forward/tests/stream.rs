@@ -162,6 +162,19 @@ fn framing_is_kept_both_ways() {
         .await;
         assert!(body(&got).starts_with("2\r\nhi\r\n0\r\n") && !got.contains("x-end: yes"), "{got}");
 
+        // What parsers could disagree on is settled, should `listen` ever let it through.
+        for request in [
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\
+             Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        ] {
+            let (saw, _) = through(request, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            let lines = saw.to_ascii_lowercase();
+            let count = |name: &str| lines.matches(&format!("\r\n{name}:")).count();
+            assert_eq!((count("content-length") + count("transfer-encoding"), count("host")), (1, 1), "{saw}");
+            assert!(saw.contains("abc"));
+        }
+
         // A GET without a body stays without.
         let (saw, _) = through(
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -363,5 +376,46 @@ fn bodies_keep_to_their_bounds() {
         for seen in door.seen.borrow().iter() {
             assert_eq!(seen.released.get().unwrap().failure, None, "not the upstream's fault");
         }
+    });
+}
+
+#[test]
+fn the_protocol_guards_say_why_a_body_broke() {
+    local(async {
+        let (server, _) = scripted(|mut socket, _| async move {
+            let mut rest = Vec::new();
+            let _ = socket.read_to_end(&mut rest).await;
+        })
+        .await;
+        let listener = crate::config::Listener {
+            name: "test".into(),
+            address: server,
+            protocol: crate::config::Protocol::Http,
+            redirect_to_https_port: None,
+            proxy_protocol: crate::config::ProxyProtocol::Off,
+            trusted_proxies: Vec::new(),
+            trusted_hops: 0,
+            partner_ca: None,
+            http2: false,
+            backlog: 16,
+        };
+        let connection = Connection {
+            id: 1,
+            client: server,
+            socket_peer: server,
+            local: server,
+            listener: Arc::new(listener),
+            opened: clock::now(),
+            tls: None,
+            h2_fingerprint: std::cell::OnceCell::new(),
+            violation: Cell::new(Some(Reason::BareLineFeed)),
+            requests: Cell::new(1),
+            in_flight: Cell::new(1),
+        };
+        let guarded = Job { connection: Some(Rc::new(connection)), ..job() };
+        let door = Door::http1(upstream(&[server]), guarded).await;
+        let request = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+        assert_eq!(body(&exchange(door.address, request).await), "bare_line_feed");
+        door.settled().await;
     });
 }
