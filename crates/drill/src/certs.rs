@@ -3,7 +3,9 @@
 use crate::front::TlsFiles;
 use crate::services::{SERVICES, host_of};
 use anyhow::Context;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use std::path::{Path, PathBuf};
 
 /// Makes all files of a drill in a directory that exists.
@@ -23,7 +25,8 @@ pub fn make(dir: &Path) -> anyhow::Result<TlsFiles> {
     names.push("localhost".to_owned());
     let (cert, key) = leaf(names, "Guichet drill front", ExtendedKeyUsagePurpose::ServerAuth, &issuer)?;
     let partner = vec!["partner.localhost".to_owned()];
-    let (partner_cert, partner_key) = leaf(partner, "drill-partner", ExtendedKeyUsagePurpose::ClientAuth, &partner_issuer)?;
+    let (partner_cert, partner_key) =
+        leaf(partner, "drill-partner", ExtendedKeyUsagePurpose::ClientAuth, &partner_issuer)?;
 
     Ok(TlsFiles {
         ca: write("ca.pem", &ca)?,

@@ -72,7 +72,8 @@ pub fn run(args: &DrillArgs, fronts: &[Box<dyn Front>]) -> anyhow::Result<ExitCo
         std::fs::write(file, text + "\n").with_context(|| format!("{}: can't write", file.display()))?;
     }
     if let Some(file) = &args.report {
-        std::fs::write(file, report::html::render(&board)).with_context(|| format!("{}: can't write", file.display()))?;
+        std::fs::write(file, report::html::render(&board))
+            .with_context(|| format!("{}: can't write", file.display()))?;
         println!("report: {}", file.display());
     }
     Ok(if board.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXPECTATION_FAILED) })
@@ -154,7 +155,8 @@ fn play(args: &DrillArgs, scenario: &Arc<Scenario>, seed: u64, chosen: &[&dyn Fr
         phases_ms: [phases.before_ms, phases.attack_ms, phases.after_ms],
         failed,
         notes: vec![
-            "Load, front and estate share this machine's processors; latency counts from the intended moment.".to_owned(),
+            "Load, front and estate share this machine's processors; latency counts from the intended moment."
+                .to_owned(),
         ],
     })
 }

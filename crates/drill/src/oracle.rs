@@ -31,9 +31,7 @@ pub fn served(capacity: &Capacity, arrivals: &[Arrival<'_>]) -> Vec<bool> {
         .iter()
         .map(|arrival| match capacity.service.get(arrival.service) {
             None => true,
-            Some(service) => {
-                desks.entry(arrival.service).or_insert_with(|| Desk::new(service)).serve(service, arrival)
-            }
+            Some(service) => desks.entry(arrival.service).or_insert_with(|| Desk::new(service)).serve(service, arrival),
         })
         .collect()
 }

@@ -50,7 +50,9 @@ pub struct Plan {
 
 /// A scenario whose schedule would not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the scenario makes more than {DRILL_REAL_REQUESTS_MAX} real requests or {DRILL_PERSONS_MAX} persons: lower its arrivals")]
+#[error(
+    "the scenario makes more than {DRILL_REAL_REQUESTS_MAX} real requests or {DRILL_PERSONS_MAX} persons: lower its arrivals"
+)]
 pub struct TooMany;
 
 impl Plan {

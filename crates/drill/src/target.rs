@@ -92,9 +92,13 @@ mod tests {
 
     #[test]
     fn only_loopback_is_a_source() {
-        for (text, allowed) in
-            [("127.3.2.1", true), ("0.0.0.0", false), ("10.1.1.1", false), ("126.255.255.255", false), ("8.8.8.8", false)]
-        {
+        for (text, allowed) in [
+            ("127.3.2.1", true),
+            ("0.0.0.0", false),
+            ("10.1.1.1", false),
+            ("126.255.255.255", false),
+            ("8.8.8.8", false),
+        ] {
             assert_eq!(SourceAddr::new(text.parse().unwrap()).is_ok(), allowed, "{text}");
         }
     }

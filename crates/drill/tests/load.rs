@@ -126,9 +126,11 @@ fn a_stall_shows_in_the_latency_of_all_who_came_meanwhile() {
 
 #[test]
 fn a_refusal_is_retried_once_as_told_and_remembered() {
-    let server = Server::start(|_, before| {
-        if before % 2 == 0 { plain(503, "retry-after: 1\r\n") } else { right("home", 200, "") }
-    });
+    let server = Server::start(
+        |_, before| {
+            if before % 2 == 0 { plain(503, "retry-after: 1\r\n") } else { right("home", 200, "") }
+        },
+    );
     let text = HOME.replace("per_s = 40", "per_s = 1").replace("people = 4", "people = 1").replace("seed", "");
     let (_, plan, harvest) = play(&text, server.targets(), None);
     assert!(!plan.requests.is_empty());
@@ -152,7 +154,8 @@ fn refusals_and_fallback_pages_are_no_right_answers() {
         ("nonsense\r\n\r\n".to_owned(), Outcome::Broken),
         (String::new(), Outcome::Late),
     ] {
-        let text = HOME.replace("per_s = 40", "per_s = 5").replace("3000", "700").replace("attack_s = 2", "attack_s = 1");
+        let text =
+            HOME.replace("per_s = 40", "per_s = 5").replace("3000", "700").replace("attack_s = 2", "attack_s = 1");
         let shown = answer.clone();
         let server = Server::start(move |_, _| answer.clone());
         let (_, plan, harvest) = play(&text, server.targets(), None);
@@ -216,7 +219,9 @@ fn an_adapting_attacker_changes_its_looks() {
     let looks: BTreeSet<_> = server
         .seen()
         .iter()
-        .map(|s| (s.peer.to_string()[..6].to_owned(), s.header("user-agent").unwrap()[..2].to_owned(), s.method.clone()))
+        .map(|s| {
+            (s.peer.to_string()[..6].to_owned(), s.header("user-agent").unwrap()[..2].to_owned(), s.method.clone())
+        })
         .collect();
     let expected = [("127.90", "Go", "GET"), ("127.91", "py", "POST")];
     assert_eq!(looks, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())).into());

@@ -15,7 +15,11 @@ pub(crate) struct H2 {
 }
 
 fn broken(error: h2::Error) -> io::Error {
-    if error.is_io() { error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()) } else { io::Error::other(error) }
+    if error.is_io() {
+        error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
+    } else {
+        io::Error::other(error)
+    }
 }
 
 impl H2 {

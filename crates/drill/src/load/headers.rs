@@ -22,7 +22,10 @@ const CHROMIUM: Lines = &[
     ("sec-ch-ua-mobile", "?0"),
     ("sec-ch-ua-platform", "\"Windows\""),
     ("Upgrade-Insecure-Requests", "1"),
-    ("User-Agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+    ),
     ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
     ("Sec-Fetch-Site", "same-origin"),
     ("Sec-Fetch-Mode", "navigate"),
@@ -34,7 +37,10 @@ const SAFARI: Lines = &[
     ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
     ("Sec-Fetch-Site", "same-origin"),
     ("Sec-Fetch-Mode", "navigate"),
-    ("User-Agent", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.1 Mobile/15E148 Safari/604.1"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.1 Mobile/15E148 Safari/604.1",
+    ),
     ("Accept-Language", "fr-FR,fr;q=0.9"),
     ("Sec-Fetch-Dest", "document"),
     ("Accept-Encoding", "gzip, deflate, br"),
@@ -45,8 +51,11 @@ const APP: Lines = &[
     ("Accept-Language", "fr-FR"),
     ("Accept-Encoding", "gzip"),
 ];
-const PARTNER: Lines =
-    &[("User-Agent", "Partner-Gateway/3.2 Java-http-client/21"), ("Accept", "application/json"), ("Accept-Language", "fr")];
+const PARTNER: Lines = &[
+    ("User-Agent", "Partner-Gateway/3.2 Java-http-client/21"),
+    ("Accept", "application/json"),
+    ("Accept-Language", "fr"),
+];
 const GO: Lines = &[("User-Agent", "Go-http-client/1.1"), ("Accept-Encoding", "gzip")];
 const PYTHON: Lines = &[
     ("User-Agent", "python-requests/2.32.3"),
@@ -56,7 +65,10 @@ const PYTHON: Lines = &[
 ];
 const FAKE: Lines = &[
     ("Accept-Encoding", "gzip, deflate"),
-    ("User-Agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0.0.0 Safari/537.36"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0.0.0 Safari/537.36",
+    ),
     ("Accept-Language", "en-US,en;q=0.5"),
     ("Accept", "text/html,*/*"),
     ("Cache-Control", "no-cache"),
@@ -142,7 +154,8 @@ impl Request<'_> {
             builder = builder.header(*name, value);
         }
         if !self.ask.body.is_empty() {
-            builder = builder.header("content-type", self.ask.content_type).header("content-length", self.ask.body.len());
+            builder =
+                builder.header("content-type", self.ask.content_type).header("content-length", self.ask.body.len());
         }
         if !self.cookie.is_empty() {
             builder = builder.header("cookie", &self.cookie);

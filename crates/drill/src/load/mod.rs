@@ -40,7 +40,8 @@ impl Targets {
     /// # Errors
     /// [`NotLoopback`] for an address that is not on this machine.
     pub fn new(front: &RunningFront) -> Result<Self, NotLoopback> {
-        let per_service = SERVICES.iter().map(|s| front.per_service.get(s.name).copied().map(LoopbackAddr::new).transpose());
+        let per_service =
+            SERVICES.iter().map(|s| front.per_service.get(s.name).copied().map(LoopbackAddr::new).transpose());
         Ok(Self {
             http: front.http.map(LoopbackAddr::new).transpose()?,
             https: front.https.map(LoopbackAddr::new).transpose()?,

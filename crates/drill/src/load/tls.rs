@@ -53,7 +53,8 @@ impl ClientTls {
             Who::Partner => builder.with_client_auth_cert(self.partner_chain.clone(), self.partner_key.clone_key())?,
             Who::Public | Who::Attacker => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = if h2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+        config.alpn_protocols =
+            if h2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
         config.resumption = Resumption::disabled();
         Ok(Arc::new(config))
     }

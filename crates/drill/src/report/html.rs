@@ -34,10 +34,19 @@ pub fn render(board: &Scoreboard) -> String {
     out.push_str(&cards(board));
     out.push_str(&matrix(board));
     out.push_str(&legend(board));
-    let _ = write!(out, "<section><h2>Who was served</h2><p>Right answers a second to real clients, against the oracle's: what a front that knows who is who would have served.</p><div class=\"grid2\">");
+    let _ = write!(
+        out,
+        "<section><h2>Who was served</h2><p>Right answers a second to real clients, against the oracle's: what a front that knows who is who would have served.</p><div class=\"grid2\">"
+    );
     for service in services(board) {
-        let _ = write!(out, "<figure>{}<figcaption><b>{}</b> <span class=\"tag {}\">{}</span></figcaption></figure>",
-            goodput(board, service).svg(), SERVICES[service].name, SERVICES[service].criticality.name(), SERVICES[service].criticality.name());
+        let _ = write!(
+            out,
+            "<figure>{}<figcaption><b>{}</b> <span class=\"tag {}\">{}</span></figcaption></figure>",
+            goodput(board, service).svg(),
+            SERVICES[service].name,
+            SERVICES[service].criticality.name(),
+            SERVICES[service].criticality.name()
+        );
     }
     let _ = write!(
         out,
@@ -48,7 +57,12 @@ pub fn render(board: &Scoreboard) -> String {
         attack(board).svg()
     );
     for service in services(board) {
-        let _ = write!(out, "<figure>{}<figcaption><b>{}</b></figcaption></figure>", latency(board, service).svg(), SERVICES[service].name);
+        let _ = write!(
+            out,
+            "<figure>{}<figcaption><b>{}</b></figcaption></figure>",
+            latency(board, service).svg(),
+            SERVICES[service].name
+        );
     }
     out.push_str("</div></section>");
     out.push_str(&figures(board));
@@ -107,9 +121,10 @@ fn services(board: &Scoreboard) -> Vec<usize> {
 }
 
 fn matrix(board: &Scoreboard) -> String {
-    let mut out = "<section><h2>Goodput under attack, relative to the oracle</h2><div class=\"scroll\"><table><thead><tr>\
+    let mut out =
+        "<section><h2>Goodput under attack, relative to the oracle</h2><div class=\"scroll\"><table><thead><tr>\
                    <th scope=\"col\">service</th><th scope=\"col\">matters</th>"
-        .to_owned();
+            .to_owned();
     for front in &board.fronts {
         let _ = write!(out, "<th scope=\"col\" class=\"num\">{}</th>", escape(&front.front));
     }
@@ -135,7 +150,11 @@ fn matrix(board: &Scoreboard) -> String {
 fn legend(board: &Scoreboard) -> String {
     let mut out = "<nav class=\"legend\" aria-label=\"Colours of the plots\">".to_owned();
     for (i, front) in board.fronts.iter().enumerate() {
-        let _ = write!(out, "<span><svg viewBox=\"0 0 28 8\" aria-hidden=\"true\"><path class=\"f{i}\" d=\"M0 4L28 4\"/></svg>{}</span>", escape(&front.front));
+        let _ = write!(
+            out,
+            "<span><svg viewBox=\"0 0 28 8\" aria-hidden=\"true\"><path class=\"f{i}\" d=\"M0 4L28 4\"/></svg>{}</span>",
+            escape(&front.front)
+        );
     }
     out + "<span><svg viewBox=\"0 0 28 8\" aria-hidden=\"true\"><path class=\"oracle\" d=\"M0 4L28 4\"/></svg>oracle</span></nav>"
 }
@@ -181,7 +200,9 @@ fn latency(board: &Scoreboard, service: usize) -> Plot<'_> {
     Plot {
         id: format!("p99-{name}"),
         title: format!("Latency of {name}"),
-        desc: format!("99th percentile of the latency of right answers of {name}, second by second, logarithmic scale."),
+        desc: format!(
+            "99th percentile of the latency of right answers of {name}, second by second, logarithmic scale."
+        ),
         unit: "ms",
         attack_s: attack_s(board),
         lines: lines.collect(),

@@ -41,7 +41,8 @@ impl Plot<'_> {
     /// The SVG element.
     pub(super) fn svg(&self) -> String {
         let seconds = self.lines.iter().map(|l| l.values.len()).max().unwrap_or(1).max(2);
-        let top = nice(self.lines.iter().flat_map(|l| &l.values).flatten().copied().fold(1.0, f64::max), self.logarithmic);
+        let top =
+            nice(self.lines.iter().flat_map(|l| &l.values).flatten().copied().fold(1.0, f64::max), self.logarithmic);
         let x = |s: f64| LEFT + s / seconds as f64 * (WIDTH - LEFT - RIGHT);
         let y = |v: f64| {
             let share = if self.logarithmic { v.max(1.0).log10() / top.log10() } else { v / top };
@@ -127,7 +128,12 @@ fn nice(value: f64, logarithmic: bool) -> f64 {
     if logarithmic {
         return (if power < value { power * 10.0 } else { power }).max(10.0);
     }
-    [1.0, 2.0, 4.0, 6.0, 8.0, 10.0].into_iter().map(|m| m * power).find(|top| *top >= value).unwrap_or(power * 10.0).max(4.0)
+    [1.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+        .into_iter()
+        .map(|m| m * power)
+        .find(|top| *top >= value)
+        .unwrap_or(power * 10.0)
+        .max(4.0)
 }
 
 #[cfg(test)]
@@ -136,9 +142,14 @@ mod tests {
 
     #[test]
     fn scales_end_on_round_figures() {
-        for (value, logarithmic, top) in
-            [(1.0, false, 4.0), (37.0, false, 40.0), (41.0, false, 60.0), (900.0, false, 1000.0), (37.0, true, 100.0), (2.0, true, 10.0)]
-        {
+        for (value, logarithmic, top) in [
+            (1.0, false, 4.0),
+            (37.0, false, 40.0),
+            (41.0, false, 60.0),
+            (900.0, false, 1000.0),
+            (37.0, true, 100.0),
+            (2.0, true, 10.0),
+        ] {
             assert_eq!(nice(value, logarithmic), top, "{value}");
         }
     }

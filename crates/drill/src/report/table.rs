@@ -33,7 +33,9 @@ pub fn render(board: &Scoreboard) -> String {
         foot.push(line);
     };
     add("all, steady", &|f| percent(overall(f.steady.iter())));
-    add("time to protect", &|f| f.time_to_protect_ms.map_or("never".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0)));
+    add("time to protect", &|f| {
+        f.time_to_protect_ms.map_or("never".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0))
+    });
     add("false refusals", &|f| attack_rows(f).map(|r| r.refused_real).sum::<u64>().to_string());
     add("worst p99", &|f| worst_p99(f).map_or("-".to_owned(), |ms| format!("{ms:.0} ms")));
     add("attack sent", &|f| f.attack.sent.to_string());
@@ -76,8 +78,7 @@ pub(super) fn percent(share: Option<f64>) -> String {
 
 fn boxed(head: &[String], blocks: &[Vec<Vec<String>>]) -> String {
     let rows = || std::iter::once(head).chain(blocks.iter().flatten().map(Vec::as_slice));
-    let widths: Vec<usize> =
-        (0..head.len()).map(|c| rows().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..head.len()).map(|c| rows().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
     let rule = |left: &str, mid: &str, right: &str| {
         let bars: Vec<String> = widths.iter().map(|w| "─".repeat(w + 2)).collect();
         format!("{left}{}{right}\n", bars.join(mid))

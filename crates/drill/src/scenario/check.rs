@@ -37,7 +37,11 @@ pub(super) fn scenario(text: &str, path: &Path) -> Result<Scenario, Problems> {
     for (i, population) in raw.population.iter().enumerate().take(DRILL_POPULATIONS_MAX) {
         let place = format!("population[{i}]");
         if !names.insert(population.name.as_str()) {
-            finder.at(&format!("{place}.name"), format!("{:?} stands twice", population.name), "give each its own name");
+            finder.at(
+                &format!("{place}.name"),
+                format!("{:?} stands twice", population.name),
+                "give each its own name",
+            );
         }
         let mut checker = Checker { finder: &mut finder, place, phases, raw: population };
         if population.kind == RawKind::Attacker {
@@ -62,8 +66,7 @@ fn ms(seconds: f64) -> u64 {
 }
 
 fn phases(raw: &RawScenario, finder: &mut Finder<'_>) -> Phases {
-    let list =
-        [("before_s", raw.phases.before_s), ("attack_s", raw.phases.attack_s), ("after_s", raw.phases.after_s)];
+    let list = [("before_s", raw.phases.before_s), ("attack_s", raw.phases.attack_s), ("after_s", raw.phases.after_s)];
     let mut total = 0.0;
     for (key, value) in list {
         let least = if key == "attack_s" { 1.0 } else { 0.0 };
@@ -80,10 +83,8 @@ fn phases(raw: &RawScenario, finder: &mut Finder<'_>) -> Phases {
 }
 
 fn limits(raw: &RawScenario, finder: &mut Finder<'_>) -> Limits {
-    let limits = Limits {
-        attack_per_s_max: raw.limits.attack_per_s_max,
-        attack_requests_max: raw.limits.attack_requests_max,
-    };
+    let limits =
+        Limits { attack_per_s_max: raw.limits.attack_per_s_max, attack_requests_max: raw.limits.attack_requests_max };
     if !(0.0..=DRILL_ATTACK_RPS_MAX).contains(&limits.attack_per_s_max) {
         let cause = format!("{} a second", limits.attack_per_s_max);
         finder.at("limits.attack_per_s_max", cause, format!("give 0 to {DRILL_ATTACK_RPS_MAX}"));

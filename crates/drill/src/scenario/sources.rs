@@ -103,9 +103,13 @@ mod tests {
 
     #[test]
     fn addresses_are_distinct_and_within_the_range() {
-        for (range, count) in
-            [("127.20.0.0/16", 5000), ("127.0.0.0/8", 20_000), ("127.9.9.0/24", 254), ("127.9.9.16/28", 16), ("127.9.9.9/32", 1)]
-        {
+        for (range, count) in [
+            ("127.20.0.0/16", 5000),
+            ("127.0.0.0/8", 20_000),
+            ("127.9.9.0/24", 254),
+            ("127.9.9.16/28", 16),
+            ("127.9.9.9/32", 1),
+        ] {
             let sources = Sources::new(range, count).unwrap();
             let all: BTreeSet<_> = (0..count).map(|i| sources.addr(i).get()).collect();
             assert_eq!(all.len(), count as usize, "{range}");

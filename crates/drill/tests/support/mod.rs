@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 
 /// A request as the server saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub peer: IpAddr,
-    pub at: Instant,
-    pub method: String,
-    pub path: String,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Seen {
+    pub(crate) peer: IpAddr,
+    pub(crate) at: Instant,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (n, value) = line.split_once(':')?;
             n.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -31,14 +31,14 @@ impl Seen {
 }
 
 /// A running server; its threads end with the test's process.
-pub struct Server {
-    pub addr: SocketAddr,
-    pub seen: Arc<Mutex<Vec<Seen>>>,
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
     /// Answers each request with the bytes that `answer` makes (given how many came before it).
-    pub fn start(answer: impl Fn(&Seen, usize) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&Seen, usize) -> String + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -52,12 +52,12 @@ impl Server {
         Self { addr, seen }
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// This server as every service's front, without TLS.
-    pub fn targets(&self) -> Targets {
+    pub(crate) fn targets(&self) -> Targets {
         let mut front = RunningFront::new(Vec::new());
         front.http = Some(self.addr);
         Targets::new(&front).unwrap()
@@ -104,31 +104,30 @@ fn next_request(stream: &mut TcpStream, buf: &mut Vec<u8>, peer: IpAddr) -> Opti
 }
 
 /// An answer with the estate's mark.
-pub fn right(op: &str, status: u16, headers: &str) -> String {
+pub(crate) fn right(op: &str, status: u16, headers: &str) -> String {
     format!("HTTP/1.1 {status} X\r\nx-estate-op: {op}\r\n{headers}content-length: 2\r\n\r\nok")
 }
 
 /// An answer without it.
-pub fn plain(status: u16, headers: &str) -> String {
+pub(crate) fn plain(status: u16, headers: &str) -> String {
     format!("HTTP/1.1 {status} X\r\n{headers}content-length: 0\r\n\r\n")
 }
 
 /// Checks a scenario.
-pub fn scenario(text: &str) -> Scenario {
+pub(crate) fn scenario(text: &str) -> Scenario {
     Scenario::parse(text, Path::new("test.toml")).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// Plays a scenario against targets, and returns it with its plan and what came of it.
-pub fn play(text: &str, targets: Targets, tls: Option<guichet_drill::front::TlsFiles>) -> (Arc<Scenario>, Arc<Plan>, Harvest) {
+pub(crate) fn play(
+    text: &str,
+    targets: Targets,
+    tls: Option<guichet_drill::front::TlsFiles>,
+) -> (Arc<Scenario>, Arc<Plan>, Harvest) {
     let scenario = Arc::new(scenario(text));
     let plan = Arc::new(Plan::draw(&scenario, scenario.seed).unwrap());
-    let job = Job {
-        scenario: Arc::clone(&scenario),
-        plan: Arc::clone(&plan),
-        targets,
-        tls,
-        live: Arc::new(Live::default()),
-    };
+    let job =
+        Job { scenario: Arc::clone(&scenario), plan: Arc::clone(&plan), targets, tls, live: Arc::new(Live::default()) };
     let harvest = run(&job).unwrap();
     (scenario, plan, harvest)
 }
