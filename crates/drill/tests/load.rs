@@ -310,8 +310,11 @@ fn hoards_sit_there() {
     assert_eq!(harvest.attack.cut, 0);
 }
 
+/// Type and stream of each frame that was read.
+type Frames = Arc<Mutex<Vec<(u8, u32)>>>;
+
 /// A TLS server that speaks just enough HTTP/2 to be attacked; returns the types of the frames it read.
-fn h2_listener(files: &guichet_drill::front::TlsFiles) -> (Targets, Arc<Mutex<Vec<(u8, u32)>>>) {
+fn h2_listener(files: &guichet_drill::front::TlsFiles) -> (Targets, Frames) {
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
