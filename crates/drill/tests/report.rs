@@ -56,6 +56,7 @@ fn board() -> Scoreboard {
         fronts: fronts.into(),
         description: scenario.description,
         phases_ms: [2000, 6000, 2000],
+        expected: 1,
         failed: vec!["guichet: something".to_owned()],
         notes: vec!["a note".to_owned()],
     }
@@ -103,6 +104,19 @@ fn the_table_has_fronts_as_columns() {
     let widths: std::collections::BTreeSet<_> =
         text.lines().filter(|l| l.starts_with(['┌', '│', '├', '└'])).map(|l| l.chars().count()).collect();
     assert_eq!(widths.len(), 1, "{text}");
+}
+
+#[test]
+fn the_page_claims_only_what_was_asked() {
+    for (expected, failed, says) in [
+        (0, vec![], "expects nothing of these fronts"),
+        (2, vec![], "Every expectation of the scenario held"),
+        (2, vec!["guichet: rails is down".to_owned()], "guichet: rails is down"),
+    ] {
+        let page = report::html::render(&Scoreboard { expected, failed, ..board() });
+        assert!(page.contains(says), "{says}");
+        assert_eq!(page.contains("expectation of the scenario held"), says.contains("held"));
+    }
 }
 
 #[test]

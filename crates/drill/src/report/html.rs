@@ -75,6 +75,9 @@ pub fn render(board: &Scoreboard) -> String {
 }
 
 fn verdict(board: &Scoreboard) -> String {
+    if board.expected == 0 {
+        return "<p class=\"verdict\">The scenario expects nothing of these fronts.</p>".to_owned();
+    }
     if board.failed.is_empty() {
         return "<p class=\"verdict good\">Every expectation of the scenario held.</p>".to_owned();
     }
