@@ -148,6 +148,7 @@ fn play(args: &DrillArgs, scenario: &Arc<Scenario>, seed: u64, chosen: &[&dyn Fr
     let settings = runner::Settings { guichet_exe, base_port: args.base_port, dir, stop };
     let scores = runner::drill(scenario, seed, chosen, &settings)?;
     let failed = scores.iter().flat_map(|score| expect::broken(scenario, score)).collect();
+    let expected = scenario.expects.iter().filter(|e| scores.iter().any(|s| s.front == e.front)).count();
     let phases = scenario.phases;
     Ok(Scoreboard {
         scenario: scenario.name.clone(),
@@ -155,6 +156,7 @@ fn play(args: &DrillArgs, scenario: &Arc<Scenario>, seed: u64, chosen: &[&dyn Fr
         fronts: scores,
         description: scenario.description.clone(),
         phases_ms: [phases.before_ms, phases.attack_ms, phases.after_ms],
+        expected,
         failed,
         notes: vec![
             "Load, front and estate share this machine's processors; latency counts from the intended moment."

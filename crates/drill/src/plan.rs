@@ -97,10 +97,13 @@ impl Drawing<'_> {
         let (from, length) = (p.from_ms as f64 / 1000.0, (p.until_ms - p.from_ms) as f64 / 1000.0);
         let most = p.shape.rate_max();
         let (mut t, mut moments) = (0.0, Vec::new());
-        while most > 0.0 {
+        if most <= 0.0 {
+            return Ok(moments);
+        }
+        loop {
             t += self.exponential(1.0 / most);
             if t >= length {
-                break;
+                return Ok(moments);
             }
             if self.rng.random::<f64>() * most < p.shape.rate_at(t, length) {
                 moments.push(from + t);
@@ -109,7 +112,6 @@ impl Drawing<'_> {
                 return Err(TooMany);
             }
         }
-        Ok(moments)
     }
 
     fn exponential(&mut self, mean: f64) -> f64 {

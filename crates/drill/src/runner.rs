@@ -187,11 +187,19 @@ impl Drop for Children {
     }
 }
 
+/// How long a port may take to become free: the front before may still be closing.
+const PORT_WAIT: Duration = Duration::from_secs(10);
+
 fn ports_are_free(ports: impl Iterator<Item = u16>) -> anyhow::Result<()> {
+    let until = Instant::now() + PORT_WAIT;
     for port in ports {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
-            format!("port {port} on 127.0.0.1 is taken: end what uses it, or give another --base-port")
-        })?;
+        while let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            if Instant::now() > until {
+                let mend = "end what uses it, or give another --base-port";
+                bail!("port {port} on 127.0.0.1 is taken ({error}): {mend}");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ pub struct Scoreboard {
     pub description: String,
     /// Milliseconds of the phases.
     pub phases_ms: [u64; 3],
+    /// Expectations of the scenario that are asked of one of these fronts.
+    pub expected: usize,
     /// Expectations that failed.
     pub failed: Vec<String>,
     /// What a reader has to know.

@@ -138,7 +138,7 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
     let until = origin + Duration::from_millis(job.scenario.phases.total_ms()) + GRACE;
-    let result = tasks.block_on(&runtime, tokio::time::timeout_at(until, play(ground)));
+    let result = tasks.block_on(&runtime, async { tokio::time::timeout_at(until, play(ground)).await });
     // Whatever is still under way ends with the runtime.
     drop(tasks);
     runtime.shutdown_background();

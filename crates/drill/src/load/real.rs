@@ -175,10 +175,11 @@ impl Crowd {
         let service = self.population(person).service;
         let cookie = format!("{}_session", SERVICES[service].name);
         let known = || self.member(planned.person).jar.borrow().iter().any(|(name, _)| *name == cookie);
-        if planned.op.needs_session && !known() {
-            if let Some(login) = plan::login_of(service) {
-                self.ask(planned, login).await?;
-            }
+        if planned.op.needs_session
+            && !known()
+            && let Some(login) = plan::login_of(service)
+        {
+            self.ask(planned, login).await?;
         }
         self.ask(planned, planned.op).await.inspect_err(|miss| {
             // The session ended: the next attempt logs in again.

@@ -12,7 +12,7 @@ pub fn render(board: &Scoreboard) -> String {
     let mut head = vec!["service".to_owned(), "matters".to_owned()];
     head.extend(board.fronts.iter().map(|f| f.front.clone()));
     let mut services = Vec::new();
-    for row in board.fronts.iter().flat_map(|f| attack_rows(f)) {
+    for row in board.fronts.iter().flat_map(attack_rows) {
         if !services.contains(&(row.service, row.criticality)) {
             services.push((row.service, row.criticality));
         }

@@ -16,7 +16,7 @@ const BODY_BYTES: usize = 1_000_000;
 /// Receive buffer of a slow reader; the kernel doubles it and has a floor of its own.
 const TINY_WINDOW: usize = 1024;
 /// Requests that a slow reader sends at once, so that answers pile up behind its window.
-const PIPELINED: usize = 16;
+const PIPELINED: usize = 64;
 
 /// A head, a line at a time, without end.
 pub(super) async fn header(force: &Force, source: &Source) {
