@@ -165,3 +165,10 @@ fn direct_is_each_service() {
     }
     assert_eq!(running.per_service.len(), bench.services.len());
 }
+
+#[test]
+fn guichet_says_what_to_build() {
+    let bench = Bench::new();
+    let error = fronts::Guichet.start(&bench.context()).unwrap_err().to_string();
+    assert!(error.contains("/nonexistent") && error.contains("cargo build"), "{error}");
+}
