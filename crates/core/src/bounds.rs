@@ -54,3 +54,12 @@ const _: () = assert!(SOURCES_MAX % SOURCE_SHARDS == 0);
 const _: () = assert!(SOURCE_SHARDS.is_power_of_two());
 const _: () = assert!(HEAD_BYTES_MAX > TARGET_BYTES_MAX);
 const _: () = assert!(SERVICES_MAX <= u16::MAX as usize);
+
+// The bench of the drill crate.
+
+/// Rounds of a bench: each takes about two minutes.
+pub const BENCH_ROUNDS_MAX: usize = 32;
+/// Bytes of an answer that the bench's clients take, head and body.
+pub const BENCH_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Processes of a front, and threads of each, whose CPU time and memory are read.
+pub const BENCH_PROCESSES_MAX: usize = 1024;
