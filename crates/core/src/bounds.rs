@@ -272,3 +272,11 @@ const _: () = assert!(UPSTREAM_HEAD_BYTES_MAX >= 8192, "hyper needs at least 8 K
 // Places in the metrics are 16-bit numbers, two of them with a meaning of their own.
 const _: () = assert!(METRIC_SERVICES_MAX + 2 < u16::MAX as usize);
 const _: () = assert!(METRIC_UPSTREAM_SERVERS_MAX + 2 < u16::MAX as usize);
+// The bench of the drill crate.
+
+/// Rounds of a bench: each takes about two minutes.
+pub const BENCH_ROUNDS_MAX: usize = 32;
+/// Bytes of an answer that the bench's clients take, head and body.
+pub const BENCH_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Processes of a front, and threads of each, whose CPU time and memory are read.
+pub const BENCH_PROCESSES_MAX: usize = 1024;

@@ -3,6 +3,7 @@
 use super::origin::BODY_BYTES;
 use super::tls;
 use anyhow::{Context, bail};
+use guichet_core::bounds::BENCH_ANSWER_BYTES_MAX as ANSWER_BYTES_MAX;
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -13,9 +14,6 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// Longest that anything may take which the bench waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of an answer, head and body.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
 /// What a front is asked, and what it has to answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {

@@ -7,12 +7,17 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// Idle connections opened at the same time.
 const OPENING_MAX: usize = 64;
 /// Time for a front to finish what it does after an answer, before its memory is read.
 const SETTLE: Duration = Duration::from_secs(1);
+/// A connection that wasn't closed by then is one that is held.
+const HELD_AFTER: Duration = Duration::from_millis(300);
+/// Connections that a source is tried with beyond its cap.
+const FILL_TRIES: usize = 8;
 
 /// Opens TLS connections one after the other, each with a full handshake that the front has finished before it ends.
 ///
@@ -46,18 +51,44 @@ fn refused_source(lane: usize) -> Ipv4Addr {
 
 /// Connections that are held, so that the next of each lane's source is over its cap.
 ///
+/// The front may still count the look that was taken at it when it started, and refuse one of those to be held in its
+/// place; so every lane goes on until it is refused, twice over.
+///
 /// # Errors
-/// When one can't be opened.
-pub(crate) async fn hold(target: &Target, lanes: usize, cap: usize) -> anyhow::Result<Vec<tokio::net::TcpStream>> {
+/// When one can't be opened, or a lane is never refused.
+pub(crate) async fn hold(target: &Target, lanes: usize, cap: usize) -> anyhow::Result<Vec<TcpStream>> {
     let mut held = Vec::with_capacity(lanes * cap);
     for lane in 0..lanes {
         for _ in 0..cap {
             held.push(connect(refused_source(lane), target.to).await?);
         }
     }
-    // The front has to have counted them all.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    for _ in 0..2 {
+        tokio::time::sleep(HELD_AFTER).await;
+        for lane in 0..lanes {
+            fill(target, lane, &mut held).await?;
+        }
+    }
     Ok(held)
+}
+
+/// Adds connections of a lane to those held until one is refused.
+async fn fill(target: &Target, lane: usize, held: &mut Vec<TcpStream>) -> anyhow::Result<()> {
+    for _ in 0..FILL_TRIES {
+        let once = async {
+            let mut stream = connect(refused_source(lane), target.to).await?;
+            let open = tokio::time::timeout(HELD_AFTER, stream.read(&mut [0])).await;
+            std::io::Result::Ok((stream, open))
+        };
+        match once.await {
+            Ok((stream, Err(_elapsed))) => held.push(stream),
+            Ok((_, Ok(Ok(0)))) => return Ok(()),
+            Ok((_, Ok(Ok(_)))) => bail!("the front speaks first"),
+            Ok((_, Ok(Err(error)))) | Err(error) if closed_on_us(&error) => return Ok(()),
+            Ok((_, Ok(Err(error)))) | Err(error) => return Err(error).context("connection to be held"),
+        }
+    }
+    bail!("the front refuses no connection of a source that has {} already", held.len())
 }
 
 /// Opens connections that have to be closed on us unanswered. `asks`: the front closes at the request only.

@@ -7,7 +7,7 @@ use super::plain::{CAP, Ground, LANES, PlainFront};
 use super::{Effort, h2load, tls, usage};
 use anyhow::{Context, bail};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, LocalSet};
 
 /// Kept connections under load.
@@ -31,8 +31,11 @@ pub(crate) fn measure(case: Case, front: &PlainFront, ground: &Ground, effort: E
                 connections::idle_bytes(&target, &front.pids, effort.idle_connections).await
             }
             Case::RefusedConnection => {
-                // Held until the measurement is over.
-                let _held = connections::hold(&target, LANES, CAP).await?;
+                // Held until the measurement is over. Nothing fills a front that closes at each request.
+                let _held = match front.closing() {
+                    (_, true) => Vec::new(),
+                    (_, false) => connections::hold(&target, LANES, CAP).await?,
+                };
                 under_load(case, target, front, effort).await
             }
             Case::H1Plain | Case::H1Tls | Case::H2One | Case::H2Ten | Case::Handshake | Case::Refused => {
@@ -79,9 +82,14 @@ async fn under_load(case: Case, target: Rc<Target>, front: &PlainFront, effort: 
     wait(&mut tasks, effort.warm_up).await?;
     let (before, done_before) = (usage::cpu_time(&front.pids)?, progress.snapshot());
     wait(&mut tasks, effort.window).await?;
-    let (after, done_after) = (usage::cpu_time(&front.pids)?, progress.snapshot());
+    let since = || -> Vec<u64> { progress.snapshot().iter().zip(&done_before).map(|(now, then)| now - then).collect() };
+    // On a machine that is busy with other things, a short window may be too short for some; a stall lasts.
+    let until = Instant::now() + client::PATIENCE;
+    while since().contains(&0) && Instant::now() < until {
+        wait(&mut tasks, effort.warm_up).await?;
+    }
+    let (after, done) = (usage::cpu_time(&front.pids)?, since());
     progress.stop();
-    let done: Vec<u64> = done_after.iter().zip(&done_before).map(|(after, before)| after - before).collect();
     if let Some(stalled) = done.iter().position(|done| *done == 0) {
         bail!("connection {stalled} of {connections} stalled");
     }

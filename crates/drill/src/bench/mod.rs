@@ -19,15 +19,13 @@ pub use report::{ProtectTime, Report};
 
 use anyhow::{Context, bail};
 use case::Case;
+use guichet_core::bounds::BENCH_ROUNDS_MAX as ROUNDS_MAX;
 use plain::{Ground, PlainFront};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Fronts that can be benched, in the order of the tables.
 pub const FRONTS: [&str; 4] = ["nginx", "haproxy", "envoy", "guichet"];
-/// Most rounds: a bound on the time a bench takes.
-const ROUNDS_MAX: usize = 32;
-
 /// Arguments of `guichet bench`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct BenchArgs {

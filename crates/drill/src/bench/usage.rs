@@ -1,10 +1,8 @@
 //! CPU time and memory of processes, from `/proc`.
 
 use anyhow::Context;
+use guichet_core::bounds::BENCH_PROCESSES_MAX as PROCESSES_MAX;
 use std::time::Duration;
-
-/// Processes and threads looked at: a bound against a tree that grows while it is read.
-const PROCESSES_MAX: usize = 1024;
 
 /// These processes and all below them: nginx works in children of the process that was started.
 pub(crate) fn process_tree(roots: &[u32]) -> Vec<u32> {

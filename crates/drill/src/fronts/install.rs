@@ -94,10 +94,14 @@ pub fn ensure(peer: Peer) -> Result<PathBuf, Missing> {
     peer.find().ok_or_else(|| peer.missing(" (it was installed, but no binary was found)"))
 }
 
-/// What to install, where a peer is missing; `None` where it is there.
+/// What to install, where a peer is missing; `None` where it is there. Installs nothing.
 #[must_use]
 pub fn missing(peer: Peer) -> Option<String> {
-    if peer.find().is_some() { None } else { Some(peer.missing("").to_string()) }
+    if peer.find().is_some() {
+        None
+    } else {
+        Some(format!("run `guichet peers install`, or {}", peer.missing("").mend))
+    }
 }
 
 /// Installs peers by name (all where the list is empty) and says where each is.

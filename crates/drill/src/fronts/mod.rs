@@ -34,3 +34,21 @@ pub fn by_name(name: &str) -> Option<Box<dyn Front>> {
         _ => None,
     }
 }
+
+/// All fronts, in the order of [`NAMES`].
+#[must_use]
+pub fn all() -> Vec<Box<dyn Front>> {
+    NAMES.iter().filter_map(|name| by_name(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_a_front_of_that_name() {
+        let names: Vec<_> = all().iter().map(|front| front.name()).collect();
+        assert_eq!(names, NAMES);
+        assert!(by_name("apache").is_none());
+    }
+}
