@@ -14,7 +14,9 @@ use tokio::net::TcpStream;
 use super::client_io::reset_on_close;
 use super::opening::{self, Accepted};
 use super::tls::ListenerTls;
+use super::watch::Watch;
 use super::worker::WorkerContext;
+use crate::clock;
 use crate::config::{Listener, ProxyProtocol};
 use crate::desk::Desk;
 
@@ -124,6 +126,10 @@ fn admit<D: Desk>(
             Err(reason) => return refuse(&socket, reason),
         }
     };
-    let accepted = Accepted { socket, peer, listener: Arc::clone(listener), tls: tls.cloned(), limits, place, source };
-    tokio::task::spawn_local(opening::open(Rc::clone(worker), accepted));
+    let watch = Arc::new(Watch::new(peer, worker.streams_max(&limits), clock::now()));
+    // From here on it can be closed to make room.
+    let registered = worker.registry.register(Arc::clone(&watch));
+    let (listener, tls) = (Arc::clone(listener), tls.cloned());
+    let accepted = Accepted { socket, peer, listener, tls, limits, place, source, watch };
+    tokio::task::spawn_local(opening::open(Rc::clone(worker), accepted, registered));
 }

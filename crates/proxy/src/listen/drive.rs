@@ -75,10 +75,9 @@ pub(super) async fn serve<D: Desk>(
     http2: bool,
 ) {
     let limits = worker.limits();
-    let _registered = worker.registry.register(Arc::clone(&watch));
     let desk = Rc::clone(&worker.desk);
-    // A connection holds nothing of the worker but its place in the registry.
     drop(worker);
+    watch.set_served();
     desk.connection_opened(&connection);
     let opened = Opened { desk: Rc::clone(&desk), connection: Rc::clone(&connection), watch: Arc::clone(&watch) };
     let counter = Rc::new(Counter { desk, connection, watch, limits, http2, stalls: Stalls::default() });

@@ -3,7 +3,8 @@
 //! Past nine tenths of the node's bound each worker closes idle connections of its own, ten times a second: first
 //! those that never carried a good request, among them first those whose source holds most connections, and the
 //! longest idle first. A round looks at a bounded sample, from where the last one stopped, so that a round costs the
-//! same however many connections there are. Connections with a request under way are never closed for room.
+//! same however many connections there are. Connections with a request under way are never closed for room; those
+//! that are still being opened are idle ones that never did good, so a flood of them pushes out itself and nobody else.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -23,6 +24,8 @@ pub(crate) struct Registry {
     free: RefCell<Vec<usize>>,
     cursor: Cell<usize>,
     count: Cell<usize>,
+    /// Told to close to make room, and not gone yet.
+    leaving: Cell<usize>,
 }
 
 /// A registered connection; leaves the registry on drop.
@@ -34,7 +37,10 @@ pub(crate) struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.registry.slots.borrow_mut()[self.slot] = None;
+        let watch = self.registry.slots.borrow_mut()[self.slot].take();
+        if watch.is_some_and(|watch| watch.commanded() == Command::Close) {
+            self.registry.leaving.set(self.registry.leaving.get().saturating_sub(1));
+        }
         self.registry.free.borrow_mut().push(self.slot);
         self.registry.count.set(self.registry.count.get() - 1);
     }
@@ -68,8 +74,10 @@ impl Registry {
         self.slots.borrow().iter().flatten().for_each(visit);
     }
 
-    /// Closes up to `wanted` idle connections to make room; tells how many.
+    /// Closes idle connections to make room, so that up to `wanted` leave, with those that were told so before and are
+    /// not gone yet. Tells how many were told now.
     pub(crate) fn evict(&self, caps: &ConnectionCaps, wanted: usize) -> usize {
+        let wanted = wanted.saturating_sub(self.leaving.get());
         if wanted == 0 {
             return 0;
         }
@@ -79,7 +87,7 @@ impl Registry {
         let mut idle: Vec<_> = (0..sample)
             .filter_map(|step| slots[(start + step) % slots.len()].as_ref())
             .filter(|watch| watch.in_flight() == 0 && watch.commanded() != Command::Close && !watch.transparent())
-            .map(|watch| (watch.good(), Reverse(caps.of_source(watch.client.ip())), watch.idle_since(), watch))
+            .map(|watch| (watch.good(), Reverse(caps.of_source(watch.client().ip())), watch.idle_since(), watch))
             .collect();
         if !slots.is_empty() {
             self.cursor.set((start + sample) % slots.len());
@@ -90,6 +98,7 @@ impl Registry {
             watch.ended_for(Reason::IdleEvicted);
             watch.command(Command::Close);
         }
+        self.leaving.set(self.leaving.get() + closed);
         closed
     }
 }
@@ -136,16 +145,17 @@ mod tests {
         let mut places: Vec<_> = order.iter().rev().map(|w| registry.register(Arc::clone(w))).collect();
         places.push(registry.register(Arc::clone(&busy)));
         for (step, expected) in order.iter().enumerate() {
-            assert_eq!(registry.evict(&caps, 1), 1);
+            assert_eq!(registry.evict(&caps, step + 1), 1);
+            assert_eq!(registry.evict(&caps, step + 1), 0, "who was told to leave counts as gone");
             assert_eq!(expected.commanded(), Command::Close, "step {step}");
             assert_eq!(expected.ended(), Some(Reason::IdleEvicted));
             assert!(order[step + 1..].iter().all(|w| w.commanded() == Command::Serve), "step {step}");
         }
-        assert_eq!(registry.evict(&caps, 1), 0, "a busy connection is never closed for room");
+        assert_eq!(registry.evict(&caps, 6), 0, "a busy connection is never closed for room");
         assert_eq!(busy.commanded(), Command::Serve);
         assert_eq!(registry.count(), 6);
         drop((places, hoarder, single));
-        assert_eq!(registry.count(), 0);
+        assert_eq!((registry.count(), registry.leaving.get()), (0, 0));
         assert_eq!(registry.evict(&caps, 1), 0);
     }
 

@@ -1,9 +1,12 @@
 //! From an accepted socket to a connection that may exist: PROXY, ClientHello, caps, handshake.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::BytesMut;
 use guichet_core::bounds::{CLIENT_HELLO_BYTES_MAX, CLIENT_HELLO_RECORDS_MAX, PROXY_V2_BYTES_MAX};
@@ -15,10 +18,11 @@ use super::caps::{NodePlace, SourcePlace};
 use super::client_hello::{self, ClientHelloInfo};
 use super::client_io::{ClientIo, Places, ReplayIo, reset_on_close};
 use super::drive;
+use super::idle::Registered;
 use super::ja4::ja4;
 use super::proxy_protocol::{self, ProxyHeader};
 use super::tls::{ListenerTls, tls_info};
-use super::watch::Watch;
+use super::watch::{Command, Watch};
 use super::worker::WorkerContext;
 use crate::clock;
 use crate::config::{Limits, Listener, ProxyProtocol};
@@ -42,6 +46,7 @@ pub(super) struct Accepted {
     pub(super) place: NodePlace,
     /// `None`: the client's address is still to come, by PROXY.
     pub(super) source: Option<SourcePlace>,
+    pub(super) watch: Arc<Watch>,
 }
 
 /// Why a connection does not come to be.
@@ -74,8 +79,27 @@ impl Drop for Opening<'_> {
     }
 }
 
-/// Opens a connection and serves it to its end.
-pub(super) async fn open<D: Desk>(worker: Rc<WorkerContext<D>>, accepted: Accepted) {
+/// Opens a connection and serves it to its end, or until it has to make room.
+pub(super) async fn open<D: Desk>(worker: Rc<WorkerContext<D>>, accepted: Accepted, registered: Registered) {
+    let watch = Arc::clone(&accepted.watch);
+    let listener = Arc::clone(&accepted.listener);
+    let desk = Rc::clone(&worker.desk);
+    {
+        let mut whole = pin!(open_and_serve(worker, accepted));
+        poll_fn(|cx| {
+            watch.driver.register(cx.waker());
+            if watch.commanded() == Command::Close { Poll::Ready(()) } else { whole.as_mut().poll(cx) }
+        })
+        .await;
+    }
+    drop(registered);
+    // Where it was served, the driver told why it ended.
+    if let Some(reason) = watch.ended().filter(|_| !watch.served()) {
+        desk.connection_refused(watch.client(), &listener.name, reason);
+    }
+}
+
+async fn open_and_serve<D: Desk>(worker: Rc<WorkerContext<D>>, accepted: Accepted) {
     let opened = clock::now();
     let wait = if accepted.tls.is_some() { accepted.limits.client_hello } else { accepted.limits.first_request };
     let deadline = Instant::now() + wait;
@@ -157,6 +181,7 @@ async fn prepare<D: Desk>(
         let required = accepted.listener.proxy_protocol == ProxyProtocol::Require;
         if let Some(source) = proxy_header(&accepted.socket, ahead, required, deadline).await? {
             *client = source;
+            accepted.watch.set_proxied(source);
         }
         let limits = &accepted.limits;
         accepted.source =
@@ -260,9 +285,8 @@ async fn establish<D: Desk>(
     opened: Moment,
     prepared: Prepared,
 ) -> Result<Established, Reason> {
-    let Accepted { socket, peer, listener, limits, place, source, .. } = accepted;
+    let Accepted { socket, peer, listener, limits, place, source, watch, .. } = accepted;
     let local = socket.local_addr().unwrap_or(listener.address);
-    let watch = Arc::new(Watch::new(client, worker.streams_max(&limits), clock::now()));
     let handshake = match (&prepared, &source) {
         (Prepared::Tls(..), Some(source)) => {
             let begun = source.handshake(limits.handshakes_per_source);

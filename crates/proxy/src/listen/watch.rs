@@ -25,8 +25,12 @@ pub(crate) enum Command {
 /// Shared state of one connection.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// Best known address of the client.
-    pub(crate) client: SocketAddr,
+    /// The other end of the socket.
+    peer: SocketAddr,
+    /// The client's address by a PROXY header.
+    proxied: OnceLock<SocketAddr>,
+    /// Whether it speaks HTTP by now.
+    served: AtomicBool,
     /// Requests handed to the desk so far.
     begun: AtomicU64,
     /// Requests whose answer has not ended.
@@ -69,9 +73,11 @@ fn from_code(code: u16) -> Option<Reason> {
 
 impl Watch {
     /// Of a fresh connection.
-    pub(crate) fn new(client: SocketAddr, streams_max: u32, now: Moment) -> Self {
+    pub(crate) fn new(peer: SocketAddr, streams_max: u32, now: Moment) -> Self {
         Self {
-            client,
+            peer,
+            proxied: OnceLock::new(),
+            served: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             substitute_at: AtomicU64::new(0),
@@ -88,6 +94,25 @@ impl Watch {
             guard: AtomicWaker::new(),
             h2_fingerprint: OnceLock::new(),
         }
+    }
+
+    /// Best known address of the client.
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.proxied.get().copied().unwrap_or(self.peer)
+    }
+
+    /// A PROXY header told the client's address.
+    pub(crate) fn set_proxied(&self, client: SocketAddr) {
+        let _ = self.proxied.set(client);
+    }
+
+    /// The connection is handed to its driver.
+    pub(crate) fn set_served(&self) {
+        self.served.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// A request goes to the desk; tells which one it is, from 1.

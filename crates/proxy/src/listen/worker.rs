@@ -74,7 +74,7 @@ impl<D: Desk> WorkerContext<D> {
         Arc::clone(&self.limits.borrow())
     }
 
-    /// Connections of this worker that speak HTTP now.
+    /// Connections of this worker, from accept until they end or are upgraded (upgraded ones count in the caps only).
     #[must_use]
     pub fn connections(&self) -> usize {
         self.registry.count()

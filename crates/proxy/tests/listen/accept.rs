@@ -212,3 +212,19 @@ fn a_connection_carries_so_many_requests() {
     assert_eq!(answer.matches("seen /a").count(), 2, "{answer}");
     assert_eq!(answer.matches("connection: close").count(), 1, "{answer}");
 }
+
+/// Connections that say nothing yet make room before anybody who did good, even those accepted a moment ago.
+#[test]
+fn a_flood_of_silent_connections_pushes_out_itself() {
+    let door = Setup { connections_max: 40, ..Setup::default() }.start();
+    let mut good = connect_from("127.3.0.1", &door);
+    good.write_all(KEEP.as_bytes()).unwrap();
+    until(&mut good, "seen /a\n");
+    let silent: Vec<_> = (0..60).map(|n| connect_from(&format!("127.3.1.{}", n + 1), &door)).collect();
+    door.log.wait("room", |log| log.reasons().contains(&Reason::IdleEvicted) && door.caps.connections() <= 36);
+    let sources: Vec<_> = door.log.refused.lock().unwrap().iter().map(|(source, _)| source.ip().to_string()).collect();
+    assert!(sources.iter().all(|source| source.starts_with("127.3.1.")), "{sources:?}");
+    good.write_all(KEEP.as_bytes()).unwrap();
+    until(&mut good, "seen /a\n");
+    drop(silent);
+}
