@@ -50,7 +50,7 @@ pub const POOL_IDLE_PER_SERVER_MAX: usize = 256;
 /// Bytes of the configuration, over all its files.
 pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-const _: () = assert!(SOURCES_MAX % SOURCE_SHARDS == 0);
+const _: () = assert!(SOURCES_MAX.is_multiple_of(SOURCE_SHARDS));
 const _: () = assert!(SOURCE_SHARDS.is_power_of_two());
 const _: () = assert!(HEAD_BYTES_MAX > TARGET_BYTES_MAX);
 const _: () = assert!(SERVICES_MAX <= u16::MAX as usize);
