@@ -87,8 +87,17 @@ pub(crate) fn targets(root: &Path) -> anyhow::Result<Vec<String>> {
 /// Builds all targets, instrumented.
 pub(crate) fn build(root: &Path) -> anyhow::Result<Ran> {
     let mut command = cargo(root, &["build", "--package", "guichet-fuzz", "--bins"]);
-    command.env("RUSTC_WORKSPACE_WRAPPER", std::env::current_exe()?).env(WRAPPER_VARIABLE, "1");
+    command.env("RUSTC_WORKSPACE_WRAPPER", wrapper(root)?).env(WRAPPER_VARIABLE, "1");
     Ok(process::run(&mut command, BUILD_LIMIT))
+}
+
+/// A copy of this program: cargo may link the original anew while it runs.
+fn wrapper(root: &Path) -> anyhow::Result<PathBuf> {
+    let folder = target(root).join("xtask");
+    std::fs::create_dir_all(&folder)?;
+    let copy = folder.join("rustc-with-coverage");
+    std::fs::copy("/proc/self/exe", &copy).with_context(|| copy.display().to_string())?;
+    Ok(copy)
 }
 
 /// Runs one built target.

@@ -82,10 +82,12 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The workspace's folder.
+/// The workspace's folder: the one that this was called in or below, else the one that it was built in.
 fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
+    let here = std::env::current_dir().unwrap_or_default();
+    let holds_xtask = |folder: &&Path| folder.join("xtask/Cargo.toml").is_file();
+    let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().find(holds_xtask).unwrap_or_else(|| built.parent().unwrap_or(built)).to_owned()
 }
 
 fn in_ci() -> bool {

@@ -153,10 +153,15 @@ impl Reader {
             self.counts.passed += number_before(line, " passed");
             self.counts.failed += number_before(line, " failed") + number_before(line, " timed out");
             self.counts.skipped += number_before(line, " skipped");
-        } else if line.starts_with("PASS [") && binary_of(line).is_some_and(|id| id.starts_with("guichet::")) {
+        } else if line.starts_with("PASS [") && binary_of(line).is_some_and(is_end_to_end) {
             self.counts.end_to_end += 1;
         }
     }
+}
+
+/// Whether a binary of nextest's holds tests that run the `guichet` program, rather than its unit tests.
+fn is_end_to_end(binary: &str) -> bool {
+    binary.strip_prefix("guichet::").is_some_and(|kind| !kind.starts_with("bin/"))
 }
 
 /// The number that stands before the first `what`, or 0.
@@ -199,6 +204,7 @@ mod tests {
             "        PASS [   0.005s] (1/3) guichet-proxy config::tests::a",
             "        PASS [   0.005s] (2/3) guichet::e2e answers",
             "        PASS [   0.005s] guichet::e2e answers_again",
+            "        PASS [   0.005s] guichet::bin/guichet tests::a_unit",
             "     Summary [   0.9s] 37 tests run: 36 passed (1 slow), 1 failed, 2 skipped",
         ]);
         assert_eq!(counts, Counts { passed: 36, failed: 1, skipped: 2, end_to_end: 2 });

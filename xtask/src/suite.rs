@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::process::{self, Counts, Ran};
-use crate::summary::{State, Summary};
+use crate::summary::{Reports, State, Summary};
 use crate::{cargo, fuzz, target, tidy, tools};
 
 const fn minutes(count: u64) -> Duration {
@@ -22,20 +22,25 @@ const SMOKE_SCENARIO: &str = "drills/smoke.toml";
 pub(crate) fn test(root: &Path, install: bool, ci: bool) -> anyhow::Result<ExitCode> {
     let mut suite = Suite { root, ci, summary: Summary::default() };
     suite.tools(install);
-    suite.ran("rustfmt", cargo(root, &["fmt", "--all", "--check"]), minutes(3), false);
+    suite.ran("rustfmt", cargo(root, &["fmt", "--all", "--check"]), minutes(3), Reports::Nothing);
     suite.tidy();
     suite.tests();
     suite.ran(
         "doc tests",
         cargo(root, &["test", "--workspace", "--exclude", "guichet-fuzz", "--doc"]),
         minutes(15),
-        true,
+        Reports::AnyTests,
     );
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-    suite.ran("clippy", cargo(root, &clippy), minutes(20), false);
+    suite.ran("clippy", cargo(root, &clippy), minutes(20), Reports::Nothing);
     suite.deny();
     suite.fuzz();
-    suite.ran("release build", cargo(root, &["build", "--release", "--package", "guichet"]), minutes(30), false);
+    suite.ran(
+        "release build",
+        cargo(root, &["build", "--release", "--package", "guichet"]),
+        minutes(30),
+        Reports::Nothing,
+    );
     suite.smoke_drill();
     Ok(suite.summary.close(ci))
 }
@@ -48,7 +53,7 @@ struct Suite<'a> {
 
 impl Suite<'_> {
     /// Runs one program as one step.
-    fn ran(&mut self, name: &str, mut command: Command, limit: Duration, reports_tests: bool) -> Ran {
+    fn ran(&mut self, name: &str, mut command: Command, limit: Duration, reports: Reports) -> Ran {
         println!("==> {name}");
         if self.ci {
             // Nothing is built twice here: incremental builds would only fill the disk.
@@ -56,7 +61,7 @@ impl Suite<'_> {
         }
         let started = Instant::now();
         let ran = process::run(&mut command, limit);
-        self.summary.add_ran(name, &ran, started.elapsed(), reports_tests);
+        self.summary.add_ran(name, &ran, started.elapsed(), reports);
         ran
     }
 
@@ -102,7 +107,7 @@ impl Suite<'_> {
         } else {
             &["test", "--workspace", "--exclude", "guichet-fuzz", "--no-fail-fast", "--lib", "--bins", "--tests"]
         };
-        let ran = self.ran("tests", cargo(self.root, args), minutes(40), true);
+        let ran = self.ran("tests", cargo(self.root, args), minutes(40), Reports::Tests);
         let state = match (ran.counts.end_to_end, ran.succeeded()) {
             (0, _) => State::NotRun("no end-to-end test of the guichet binary passed (crates/guichet/tests)".into()),
             (_, true) => State::Passed,
@@ -119,7 +124,7 @@ impl Suite<'_> {
                 "cargo-deny",
                 cargo(self.root, &["deny", "--offline", "check", "bans", "licenses", "sources"]),
                 minutes(5),
-                false,
+                Reports::Nothing,
             );
         } else {
             let state = State::Optional("cargo install cargo-deny (tidy checked licences and sources)".into());
@@ -132,7 +137,7 @@ impl Suite<'_> {
         let started = Instant::now();
         let targets = match fuzz::targets(self.root).and_then(|targets| Ok((targets, fuzz::build(self.root)?))) {
             Ok((targets, built)) => {
-                self.summary.add_ran("fuzz build", &built, started.elapsed(), false);
+                self.summary.add_ran("fuzz build", &built, started.elapsed(), Reports::Nothing);
                 if built.succeeded() { targets } else { Vec::new() }
             }
             Err(error) => {
@@ -144,7 +149,7 @@ impl Suite<'_> {
             println!("==> fuzz {name}");
             let started = Instant::now();
             match fuzz::run(self.root, &name, FUZZ_S) {
-                Ok(ran) => self.summary.add_ran(&format!("fuzz {name}"), &ran, started.elapsed(), false),
+                Ok(ran) => self.summary.add_ran(&format!("fuzz {name}"), &ran, started.elapsed(), Reports::Nothing),
                 Err(error) => {
                     let state = State::Failed(format!("{error:#}"));
                     self.summary.add(&format!("fuzz {name}"), state, started.elapsed(), None);
@@ -161,6 +166,6 @@ impl Suite<'_> {
         }
         let mut drill = Command::new(exe);
         drill.current_dir(self.root).args(["drill", SMOKE_SCENARIO, "--fronts", "guichet"]);
-        self.ran("smoke drill", drill, minutes(6), false);
+        self.ran("smoke drill", drill, minutes(6), Reports::Nothing);
     }
 }

@@ -18,6 +18,17 @@ pub(crate) enum State {
     Optional(String),
 }
 
+/// Whether a step's program reports tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reports {
+    /// It does not: the step counts as one.
+    Nothing,
+    /// It does, and there must be some.
+    Tests,
+    /// It does, and there may be none.
+    AnyTests,
+}
+
 /// A step of the suite.
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -47,13 +58,13 @@ impl Summary {
     }
 
     /// A step that was one program, which reports tests or not.
-    pub(crate) fn add_ran(&mut self, name: &str, ran: &Ran, took: Duration, reports_tests: bool) {
+    pub(crate) fn add_ran(&mut self, name: &str, ran: &Ran, took: Duration, reports: Reports) {
         let state = match ran.succeeded() {
-            true if reports_tests && ran.counts.passed == 0 => State::NotRun("it has no tests".into()),
+            true if reports == Reports::Tests && ran.counts.passed == 0 => State::NotRun("it has no tests".into()),
             true => State::Passed,
             false => State::Failed(ran.why()),
         };
-        self.add(name, state, took, reports_tests.then_some(ran.counts));
+        self.add(name, state, took, (reports != Reports::Nothing).then_some(ran.counts));
     }
 
     /// Passed, failed and skipped over all steps: tests where a step counts them, else the step itself.

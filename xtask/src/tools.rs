@@ -63,10 +63,9 @@ pub(crate) fn ensure(root: &Path, install: bool) -> Vec<Missing> {
         let mend = format!("put an envoy binary on the path ({error:#})");
         missing.push(Missing { name: "envoy".into(), mend });
     }
-    for component in ["fmt", "clippy", "nextest"] {
-        if !has_cargo(component) && component != "nextest" {
-            let part = if component == "fmt" { "rustfmt" } else { component };
-            missing.push(Missing { name: part.into(), mend: format!("rustup component add {part}") });
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if !has_cargo(subcommand) {
+            missing.push(Missing { name: component.into(), mend: format!("rustup component add {component}") });
         }
     }
     missing

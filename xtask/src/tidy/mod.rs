@@ -100,7 +100,9 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
         documents::project_files,
     ];
     let mut findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(&tree)).collect();
-    findings.extend(licences::check(root, &tree)?);
+    // What keeps one rule from looking must not hide what the others found.
+    let licences = licences::check(root, &tree);
+    findings.extend(licences.unwrap_or_else(|error| vec![Finding::hard("Cargo.lock", 0, format!("{error:#}"))]));
     findings.sort_by(|a, b| (&a.path, a.line, &a.message).cmp(&(&b.path, b.line, &b.message)));
     Ok(findings)
 }

@@ -79,7 +79,9 @@ pub(crate) fn bounds_in_one_file(tree: &Tree) -> Vec<Finding> {
             let Some((name, kind)) = head["const".len()..].split_once(':') else { continue };
             let integer = ["usize", "isize", "u8", "u16", "u32", "u64", "u128", "i32", "i64"].contains(&kind.trim());
             if name.trim().ends_with("_MAX") && integer && !value.contains("bounds::") && !value.contains("_MAX") {
-                let message = format!("the bound {} belongs into {}", name.trim(), BOUNDS_FILES[0]);
+                let own =
+                    BOUNDS_FILES.iter().find(|bounds| bounds.split("/src/").next() == file.path.split("/src/").next());
+                let message = format!("the bound {} belongs into {}", name.trim(), own.unwrap_or(&BOUNDS_FILES[0]));
                 findings.push(Finding::hard(&file.path, line_of(&code, at), message));
             }
         }

@@ -73,7 +73,11 @@ impl Shape<'_> {
                 }
             }
         });
-        self.count(schema, "Properties", table.len(), head, path);
+        if !self.count(schema, "Properties", table.len(), head, path) {
+            // The later checks compare each with each: they are spared what is too much anyway.
+            let most = schema.get("maxProperties").and_then(Schema::as_u64).and_then(|n| usize::try_from(n).ok());
+            table.truncate(most.unwrap_or(usize::MAX));
+        }
     }
 
     fn unknown(&mut self, key: &str, known: &[&str], places: Places, path: &str) -> bool {
