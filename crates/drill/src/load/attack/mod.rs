@@ -29,7 +29,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(4);
 /// Arrivals sent in one look: what was missed by a stall beyond it is let go, so that a stall is not followed by a burst.
-const PER_TICK_MAX: u64 = 1000;
+const PER_TICK_MAX: u64 = 100;
 /// Sources looked at to find one with room.
 const TRIES: usize = 4;
 /// HTTP/2 streams of a source at once, for each of its connections.
