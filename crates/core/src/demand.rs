@@ -1,7 +1,7 @@
 //! Demand per source, as a bounded histogram by tier of standing and pace of the source.
 //!
 //! Whether there are ten sources or ten million, a histogram has the same size. Each request adds its cost to the
-//! bucket of its source's pace, and 1/rate to the bucket's number of sources: summed over all requests of a source in
+//! bucket of its source's pace, and cost/rate to the bucket's number of sources: summed over all requests of a source in
 //! a span, that makes one source a second, however many requests it sends. So a flooder counts as one.
 
 use crate::Standing;
@@ -101,7 +101,7 @@ impl DemandHistogram {
         let bucket = usize::from(pace_bucket(pace_per_s));
         let tier = &mut self.tiers[tier.index()];
         tier.cost[bucket] += cost;
-        tier.sources[bucket] += 1.0 / rate_per_s.max(1e-3);
+        tier.sources[bucket] += cost / rate_per_s.max(1e-3);
     }
 
     /// Adds all of `other`.

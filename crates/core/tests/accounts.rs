@@ -33,7 +33,7 @@ fn ten_million_sources_do_not_push_out_those_who_were_good() {
     let good: Vec<_> = (0..100_000).map(key).filter(|k| shard_of(*k) == 3).take(300).collect();
     for second in 0..6 {
         for k in &good {
-            shard.observe(*k, at(f64::from(second)), SERVICE, CALM);
+            shard.observe(*k, at(f64::from(second)), SERVICE, 1.0, CALM);
             shard.outcome(*k, at(f64::from(second)), Outcome::Good);
         }
     }
@@ -44,7 +44,7 @@ fn ten_million_sources_do_not_push_out_those_who_were_good() {
         let k = key(n);
         if shard_of(k) == 3 {
             flood += 1;
-            shard.observe(k, at(10.0 + f64::from(n) * 1e-5), SERVICE, CALM);
+            shard.observe(k, at(10.0 + f64::from(n) * 1e-5), SERVICE, 1.0, CALM);
         }
     }
     assert!(flood > 150_000);
@@ -70,7 +70,7 @@ fn a_person_who_reloads_is_not_suspect_and_a_robot_is_until_it_stops() {
         while now_s < 60.0 {
             for part in 0..burst {
                 let now = at(now_s + f64::from(part) * 0.05);
-                shard.observe(k, now, SERVICE, CALM);
+                shard.observe(k, now, SERVICE, 1.0, CALM);
                 shard.outcome(k, now, Outcome::Refused { retry_after_s: 10 });
             }
             now_s += gap_s;
@@ -90,7 +90,7 @@ fn far_more_than_usual_under_pressure_makes_suspect_after_a_second() {
         let mut shard = SourceShard::new(config());
         let mut n = 0;
         while f64::from(n) / f64::from(rate_per_s) < until_s {
-            shard.observe(key(1), at(f64::from(n) / f64::from(rate_per_s)), SERVICE, suspect_rate);
+            shard.observe(key(1), at(f64::from(n) / f64::from(rate_per_s)), SERVICE, 1.0, suspect_rate);
             n += 1;
         }
         let is = shard.standing(key(1), at(until_s)) == Some(Standing3::Suspect);
@@ -107,7 +107,7 @@ fn abuse_makes_suspect_and_known_must_be_earned() {
     assert_eq!(shard.standing(key(1), at(1.0)), Some(Standing3::Suspect));
     assert_eq!(shard.standing(key(1), at(62.0)), Some(Standing3::Anonymous));
     for second in 0..10 {
-        let view = shard.observe(key(2), at(f64::from(second)), SERVICE, CALM);
+        let view = shard.observe(key(2), at(f64::from(second)), SERVICE, 1.0, CALM);
         let known = if second >= 5 { Standing3::Known } else { Standing3::Anonymous };
         assert_eq!(view.standing_hint, known, "second {second}");
         shard.outcome(key(2), at(f64::from(second)), Outcome::Good);
@@ -119,7 +119,7 @@ fn going_round_many_services_does_not_wash_a_source_clean() {
     let mut shard = SourceShard::new(config());
     let mut pace = 0.0_f32;
     for n in 0..800_u16 {
-        pace = pace.max(shard.observe(key(1), at(f64::from(n) * 0.01), ServiceId(n % 10), CALM).pace_per_s);
+        pace = pace.max(shard.observe(key(1), at(f64::from(n) * 0.01), ServiceId(n % 10), 1.0, CALM).pace_per_s);
     }
     assert!(pace > 10.0, "{pace}");
 }
@@ -127,11 +127,11 @@ fn going_round_many_services_does_not_wash_a_source_clean() {
 #[test]
 fn sessions_behind_a_prefix_raise_its_share() {
     let mut shard = SourceShard::new(config());
-    shard.observe(key(1), at(0.0), SERVICE, CALM);
+    shard.observe(key(1), at(0.0), SERVICE, 1.0, CALM);
     for n in 0..20 {
         shard.note_session(key(1), SourceKey::of_bytes(7, 9, &[n]), at(1.0));
     }
-    let scale = |s: &mut SourceShard, t| s.observe(key(1), at(t), SERVICE, CALM).share_scale;
+    let scale = |s: &mut SourceShard, t| s.observe(key(1), at(t), SERVICE, 1.0, CALM).share_scale;
     assert!((10.0..40.0).contains(&scale(&mut shard, 2.0)));
     assert_eq!(scale(&mut shard, 1500.0), 1.0);
 }
@@ -159,7 +159,7 @@ proptest! {
             flooded.add(Standing::Anonymous, flood, flood, flood / 1000.0);
         }
         let count = flooded.tiers[Standing::Anonymous.index()].sources.iter().sum::<f32>();
-        prop_assert!(count <= rates.len() as f32 + 1000.0 / flood + 1e-2);
+        prop_assert!(count <= rates.len() as f32 + 1.0 + 1e-2);
         let moved = tier(&flooded).water_level(0, capacity + level.min(1e6));
         prop_assert!(moved >= level * 0.75, "{level} became {moved}");
         // Nor can it close the door to anyone lighter.

@@ -27,6 +27,8 @@ use crate::setup::{Setup, WorkerSetup};
 
 /// How often a worker hands its counters to the brain.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// How often those who waited in vain are told.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 /// How often a draining worker looks whether it is done.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -176,8 +178,11 @@ async fn work(mut start: WorkerStart) -> std::io::Result<()> {
     }
     let mut interval = tokio::time::interval(REPORT_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = sweep.tick() => worker.setup().admission.sweep(clock::now()),
             _ = interval.tick() => report(&worker, start.index, &start.reports),
             changed = start.setups.changed() => {
                 if changed.is_err() {

@@ -211,7 +211,7 @@ impl<'a> Node<'a> {
 
     fn observe(&mut self, key: SourceKey, service: ServiceId) -> SourceView {
         let suspect_rate = self.posture.services[service.index()].suspect_rate_per_s;
-        self.shards[shard_of(key)].observe(key, self.now, service, suspect_rate)
+        self.shards[shard_of(key)].observe(key, self.now, service, 1.0, suspect_rate)
     }
 
     fn request(&mut self, population: u16, source: u64) {

@@ -56,15 +56,18 @@ struct Tally {
     service: u16,
     seen: u32,
     /// Requests, fading with the time constant.
+    requests: f32,
+    /// What they cost (requests of mean cost), fading likewise.
     count: f32,
-    /// Requests, fading with the long time constant.
+    /// What they cost, fading with the long time constant.
     long: f32,
     /// Share used and not yet regained, in requests, at `used_at`.
     used: f32,
     used_at: u32,
 }
 
-const NO_TALLY: Tally = Tally { service: NO_SERVICE, seen: 0, count: 0.0, long: 0.0, used: 0.0, used_at: 0 };
+const NO_TALLY: Tally =
+    Tally { service: NO_SERVICE, seen: 0, requests: 0.0, count: 0.0, long: 0.0, used: 0.0, used_at: 0 };
 
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
@@ -125,22 +128,26 @@ impl Entry {
         Self { key, first: tick, last: tick, sessions_at: tick, ..Self::VACANT }
     }
 
-    /// Counts one request and judges whether it shows contempt for a refusal or demand far over the usual.
-    pub(super) fn observe(&mut self, tick: u32, service: ServiceId, suspect_rate_per_s: f32) -> Seen {
+    /// Counts one request of this cost, and judges whether it shows contempt for a refusal or demand far over the usual.
+    /// Pace and rate are in cost, because cost is what is shared out; suspicion goes by requests, because what a
+    /// request costs says nothing of who sends it.
+    pub(super) fn observe(&mut self, tick: u32, service: ServiceId, cost: f32, suspect_rate_per_s: f32) -> Seen {
         self.fade(tick);
         let scale = self.share_scale(tick);
         let age_s = seconds(tick.wrapping_sub(self.first));
         let tally = self.tally(service, tick);
-        tally.count += 1.0;
-        tally.long += 1.0;
+        tally.requests += 1.0;
+        tally.count += cost;
+        tally.long += cost;
         let quick = tally.count / PACE_TIME_CONSTANT_S;
         let pace_per_s = quick.max(tally.long * LONG_WEIGHT / PACE_TIME_CONSTANT_S);
         // A young source has had no time to fill the window: correct for it, from a quarter of a second on.
         let filled = 1.0 - (-age_s.max(0.25) / PACE_TIME_CONSTANT_S).exp();
         let rate_per_s = quick / filled;
+        let requests_per_s = tally.requests / PACE_TIME_CONSTANT_S / filled;
         let (used, used_age_s) = (tally.used, seconds(tick.wrapping_sub(tally.used_at)));
         let ignored_refusal = self.note_ignored(tick, scale);
-        if rate_per_s > suspect_rate_per_s * scale {
+        if requests_per_s > suspect_rate_per_s * scale {
             if !self.over {
                 (self.over, self.over_since) = (true, tick);
             } else if tick.wrapping_sub(self.over_since) >= OVER_TICKS {
@@ -299,7 +306,9 @@ impl Entry {
         let tally = &mut self.tallies[at];
         let span_s = seconds(tick.wrapping_sub(tally.seen));
         if span_s > 0.0 {
-            tally.count *= (-span_s / PACE_TIME_CONSTANT_S).exp();
+            let kept = (-span_s / PACE_TIME_CONSTANT_S).exp();
+            tally.requests *= kept;
+            tally.count *= kept;
             tally.long *= (-span_s / LONG_TIME_CONSTANT_S).exp();
             tally.seen = tick;
         }

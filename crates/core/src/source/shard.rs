@@ -47,13 +47,20 @@ impl SourceShard {
         self.len() == 0
     }
 
-    /// Counts one request of `key` at `service` and says what is known of it. `suspect_rate_per_s` comes from the
+    /// Counts one request of `key` at `service`, of this cost (1: a mean request), and says what is known of it. `suspect_rate_per_s` comes from the
     /// posture ([`crate::Rules::suspect_rate_per_s`]); infinite while the service is calm.
-    pub fn observe(&mut self, key: SourceKey, now: Moment, service: ServiceId, suspect_rate_per_s: f32) -> SourceView {
+    pub fn observe(
+        &mut self,
+        key: SourceKey,
+        now: Moment,
+        service: ServiceId,
+        cost: f32,
+        suspect_rate_per_s: f32,
+    ) -> SourceView {
         let tick = tick_of(now);
-        let Some(at) = self.place(key, tick) else { return self.untracked_view(key, tick) };
+        let Some(at) = self.place(key, tick) else { return self.untracked_view(key, tick, cost) };
         let entry = &mut self.entries[at];
-        let seen = entry.observe(tick, service, suspect_rate_per_s);
+        let seen = entry.observe(tick, service, cost, suspect_rate_per_s);
         let age = core::time::Duration::from_secs_f32(seconds(tick.wrapping_sub(entry.first)));
         SourceView {
             key,
@@ -135,9 +142,9 @@ impl SourceShard {
     }
 
     /// A newcomer without an account is judged by what such newcomers ask together, shared out over the sets.
-    fn untracked_view(&mut self, key: SourceKey, tick: u32) -> SourceView {
+    fn untracked_view(&mut self, key: SourceKey, tick: u32, cost: f32) -> SourceView {
         let span_s = seconds(tick.wrapping_sub(self.untracked_at));
-        self.untracked = self.untracked * (-span_s / PACE_TIME_CONSTANT_S).exp() + 1.0;
+        self.untracked = self.untracked * (-span_s / PACE_TIME_CONSTANT_S).exp() + cost;
         self.untracked_at = tick;
         let pace_per_s = (self.untracked / SETS as f32).max(1.0) / PACE_TIME_CONSTANT_S;
         SourceView {

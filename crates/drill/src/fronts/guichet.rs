@@ -130,10 +130,10 @@ fn service(toml: &mut String, target: &ServiceTarget) {
         let _ = writeln!(toml, "session = {{ cookie = {}, issued_on = [\"{login}\"], life_s = 3600 }}", quoted(cookie));
     }
     toml.push('\n');
-    for (path, method) in costly(name) {
+    for (path, cost) in costly(name) {
         let _ = write!(
             toml,
-            "[[service.{name}.route]]\npath = \"{path}\"\nmethods = [\"{method}\"]\ncriticality = \"{criticality}\"\n\n"
+            "[[service.{name}.route]]\npath = \"{path}\"\ncost = {cost:.1}\ncriticality = \"{criticality}\"\n\n"
         );
     }
 }
@@ -147,13 +147,15 @@ fn login_path(service: &str) -> &'static str {
     }
 }
 
-/// The operations that cost most, as the peers' configurations know them: here they are routes, whose cost is learned.
-fn costly(service: &str) -> &'static [(&'static str, &'static str)] {
+/// The operations that cost most, as the peers' configurations know them, and how many ordinary requests an operator
+/// would say that one counts for.
+fn costly(service: &str) -> &'static [(&'static str, f64)] {
     match service {
-        "portal" => &[("/recherche", "GET"), ("/connexion", "POST")],
-        "app" => &[("/v1/sessions", "POST")],
-        "identity" | "vault" | "bank" | "staff" => &[("/login", "POST")],
-        "parcels" => &[("/quotes", "POST")],
+        "portal" => &[("/recherche", 8.0), ("/connexion", 4.0)],
+        "app" => &[("/v1/sessions", 3.0)],
+        "identity" => &[("/login", 8.0)],
+        "vault" | "bank" | "staff" => &[("/login", 2.5)],
+        "parcels" => &[("/quotes", 8.0)],
         _ => &[],
     }
 }

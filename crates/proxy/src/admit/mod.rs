@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use guichet_core::{
-    Asking, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Reason, ServiceId, Slot, SourceKey,
-    SourceView, Standing, Window, decide, effective_standing,
+    Asking, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, ServiceId, Slot,
+    SourceKey, SourceView, Standing, Window, decide, effective_standing,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -24,6 +24,7 @@ use self::gate::{Answer, Gate};
 #[cfg(test)]
 pub(crate) use self::permit::permit_for_test;
 pub use self::permit::{Permit, Served};
+use self::sources::Asked;
 pub use self::sources::Sources;
 use crate::classify::Class;
 use crate::clock;
@@ -116,12 +117,16 @@ impl Admission {
         &self.shared
     }
 
-    /// What this worker counted since the last call, for the brain. Also sheds those who waited too long at the gates.
-    pub fn take_window(&self, now: Moment) -> Window {
+    /// Sheds those who waited too long at the gates; to be called every few milliseconds.
+    pub fn sweep(&self, now: Moment) {
         let posture = self.shared.posture.load();
         for (gate, rules) in self.shared.gates.iter().zip(&posture.services) {
             gate.sweep(now, rules);
         }
+    }
+
+    /// What this worker counted since the last call, for the brain.
+    pub fn take_window(&self, now: Moment) -> Window {
         let mut window = self.window.replace(Window::new(self.shared.gates.len()));
         window.span = now.since(self.since.replace(now));
         for (counters, gauges) in window.services.iter_mut().zip(self.gauges.borrow_mut().iter_mut()) {
@@ -141,14 +146,12 @@ impl Admission {
             let account = Account { key, standing: class.standing };
             return Verdict { account, queued: Duration::ZERO, permit: Err(Reason::Internal) };
         };
-        let (view, wide) = self.views(class, partner, client, now, service, rules.suspect_rate_per_s);
+        let cost = self.cost(class);
+        let asked = Asked { service, cost, suspect_rate_per_s: rules.suspect_rate_per_s };
+        let (view, wide) = self.views(class, partner, client, now, &asked, rules.pressure == Pressure::Pressed);
         let proved = (class.standing > Standing::Known).then_some(class.standing);
         let standing = effective_standing(proved, view.standing_hint);
         let account = Account { key: view.key, standing };
-        let cost = class
-            .route()
-            .and_then(|route| route.cost)
-            .map_or_else(|| self.costs[class.service_position].of(class.route_position), |cost| cost as f32);
         self.count(service, |counters| counters.note_offered(standing, &view, cost));
         let deadline = class.route().and_then(|route| route.deadline);
         let asking = Asking {
@@ -199,30 +202,38 @@ impl Admission {
         Verdict { account, queued: clock::now().since(now), permit }
     }
 
-    /// The account that counts, and those of the wider prefixes.
+    /// Requests of mean cost that a request of this class counts for: declared, or learned.
+    fn cost(&self, class: &Class) -> f32 {
+        let declared = class.route().and_then(|route| route.cost);
+        declared.map_or_else(|| self.costs[class.service_position].of(class.route_position), |cost| cost as f32)
+    }
+
+    /// The account that counts, and those of the wider prefixes: looked at only while they can matter.
     fn views(
         &self,
         class: &Class,
         partner: Option<&str>,
         client: std::net::IpAddr,
         now: Moment,
-        service: ServiceId,
-        suspect_rate_per_s: f32,
+        asked: &Asked,
+        pressed: bool,
     ) -> (SourceView, SmallVec<[SourceView; 2]>) {
         let sources = &self.shared.sources;
+        let unsuspected = Asked { suspect_rate_per_s: f32::INFINITY, ..*asked };
         if let (Standing::Partner, Some(name)) = (class.standing, partner) {
-            return (sources.observe(sources.partner_key(name), now, service, f32::INFINITY), SmallVec::new());
+            return (sources.observe(sources.partner_key(name), now, &unsuspected), SmallVec::new());
         }
         let prefixes = sources.prefixes(client);
         if let Some(value) = &class.session {
             let key = sources.session_key(value);
-            if let Some(&narrow) = prefixes.first() {
-                sources.note_session(narrow, key, now);
+            for &prefix in &prefixes {
+                sources.note_session(prefix, key, now);
             }
-            return (sources.observe(key, now, service, suspect_rate_per_s), SmallVec::new());
+            return (sources.observe(key, now, asked), SmallVec::new());
         }
-        let view = sources.observe(prefixes[0], now, service, suspect_rate_per_s);
-        let wide = prefixes[1..].iter().map(|&key| sources.observe(key, now, service, f32::INFINITY)).collect();
+        let view = sources.observe(prefixes[0], now, asked);
+        let wide =
+            prefixes[1..].iter().filter(|_| pressed).map(|&key| sources.observe(key, now, &unsuspected)).collect();
         (view, wide)
     }
 
@@ -301,14 +312,14 @@ impl permit::Release for Held {
             (Some(_), _) => counters.errors += 1,
             (None, None) => {}
         });
-        if let (None, Some(us)) = (served.failure, served.first_byte_us) {
+        let posture = admission.shared.posture.load();
+        let Some(rules) = posture.rules(self.service) else { return };
+        // Under pressure answers are slow because of the others, and an attacker chooses what is seen most.
+        if let (None, Some(us), Pressure::Calm) = (served.failure, served.first_byte_us, rules.pressure) {
             admission.costs[self.service.index()].learn(self.route, us);
         }
         if let Some(slot) = self.slot.take() {
-            let posture = admission.shared.posture.load();
-            if let Some(rules) = posture.rules(self.service) {
-                admission.shared.gates[self.service.index()].release(slot, now, rules);
-            }
+            admission.shared.gates[self.service.index()].release(slot, now, rules);
         }
     }
 }

@@ -17,6 +17,16 @@ const TAG_PARTNER: u8 = 2;
 /// Keys of an address, narrow to wide.
 pub(super) type Prefixes = SmallVec<[SourceKey; 3]>;
 
+/// What one request asks for, as the accounts count it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) service: ServiceId,
+    /// Requests of mean cost that it counts for.
+    pub(super) cost: f32,
+    /// From the posture: a source above it for a second is suspect.
+    pub(super) suspect_rate_per_s: f32,
+}
+
 /// All accounts of a node. Memory is taken at start and never grows.
 pub struct Sources {
     seed: u64,
@@ -63,14 +73,8 @@ impl Sources {
         }
     }
 
-    pub(super) fn observe(
-        &self,
-        key: SourceKey,
-        now: Moment,
-        service: ServiceId,
-        suspect_rate_per_s: f32,
-    ) -> SourceView {
-        self.shard(key).lock().observe(key, now, service, suspect_rate_per_s)
+    pub(super) fn observe(&self, key: SourceKey, now: Moment, asked: &Asked) -> SourceView {
+        self.shard(key).lock().observe(key, now, asked.service, asked.cost, asked.suspect_rate_per_s)
     }
 
     pub(super) fn note_session(&self, prefix: SourceKey, session: SourceKey, now: Moment) {
