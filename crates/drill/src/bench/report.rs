@@ -181,7 +181,8 @@ fn machine() -> Vec<(&'static str, String)> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ")).map(|(_, m)| m.trim());
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    // Of the machine: what this thread may use is one core by now.
+    let cores = cpuinfo.lines().filter(|l| l.starts_with("processor")).count();
     vec![
         ("cores", cores.to_string()),
         ("processor", model.unwrap_or("unknown").to_owned()),
@@ -194,10 +195,12 @@ fn version(front: &str, guichet: &Path) -> String {
     let peer = Peer::ALL.into_iter().find(|p| p.name() == front);
     let exe = peer.map_or_else(|| Some(guichet.to_owned()), Peer::find);
     let flag = if peer.is_some_and(|p| p != Peer::Envoy) { "-v" } else { "--version" };
-    let output = exe.and_then(|exe| Command::new(exe).arg(flag).output().ok());
-    let Some(output) = output else { return "unknown".to_owned() };
+    let Some(exe) = exe else { return "unknown".to_owned() };
+    let Ok(output) = Command::new(&exe).arg(flag).output() else { return "unknown".to_owned() };
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    text.lines().find(|l| l.contains(|c: char| c.is_ascii_digit())).unwrap_or("unknown").trim().to_owned()
+    let line = text.lines().find(|l| l.contains(|c: char| c.is_ascii_digit())).unwrap_or("unknown");
+    // Envoy puts its path first, which is of this machine and no part of its version.
+    line.replace(&*exe.to_string_lossy(), "").trim().to_owned()
 }
 
 #[cfg(test)]
@@ -218,6 +221,17 @@ mod tests {
             rounds.iter().for_each(|f| report.add(*case, front, *f));
         }
         report
+    }
+
+    #[test]
+    fn machine_and_versions_are_told_without_paths() {
+        let told = machine();
+        let cores = told.iter().find(|(what, _)| *what == "cores").and_then(|(_, n)| n.parse::<usize>().ok());
+        assert!(cores >= Some(1), "{told:?}");
+        for peer in Peer::ALL.into_iter().filter(|peer| peer.find().is_some()) {
+            let version = version(peer.name(), Path::new("/nonexistent"));
+            assert!(version.contains('.') && !version.starts_with('/'), "{version}");
+        }
     }
 
     #[test]
