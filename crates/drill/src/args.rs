@@ -24,7 +24,7 @@ pub struct DrillArgs {
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
     /// First port: the estate takes this plus 1 to 9, the front this plus 21 to 23.
-    #[arg(long, default_value_t = 19_100, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
+    #[arg(long, default_value_t = BASE_PORT, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     pub base_port: u16,
     /// Only check the scenario.
     #[arg(long)]
@@ -32,4 +32,24 @@ pub struct DrillArgs {
     /// Print the JSON schema of scenarios.
     #[arg(long)]
     pub schema: bool,
+}
+
+/// First port where none is given.
+const BASE_PORT: u16 = 19_100;
+
+impl DrillArgs {
+    /// Drills these fronts in this scenario, with nothing written but what is printed.
+    pub(crate) fn of(scenario: &std::path::Path, fronts: &[String]) -> Self {
+        Self {
+            scenario: Some(scenario.to_owned()),
+            fronts: fronts.to_vec(),
+            json: None,
+            report: None,
+            seed: None,
+            keep: None,
+            base_port: BASE_PORT,
+            check: false,
+            schema: false,
+        }
+    }
 }

@@ -67,7 +67,7 @@ pub fn run(args: &DrillArgs, fronts: &[Box<dyn Front>]) -> anyhow::Result<ExitCo
             return Ok(ExitCode::from(BAD_INPUT));
         }
     };
-    let board = play(args, &scenario, seed, &chosen)?;
+    let board = play(args, &scenario, seed, &chosen, None)?;
     print!("{}", report::table::render(&board));
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&board)?;
@@ -106,6 +106,27 @@ fn check(path: &Path, scenario: &Scenario, seed: u64) -> anyhow::Result<ExitCode
     }
 }
 
+/// Plays a scenario against fronts and says when each protected; for the bench.
+///
+/// # Errors
+/// A scenario or a front that can't be used, and what [`run`] has.
+pub fn times_to_protect(
+    scenario: &Path,
+    names: &[String],
+    fronts: &[Box<dyn Front>],
+    guichet_exe: Option<&Path>,
+) -> anyhow::Result<Vec<bench::ProtectTime>> {
+    let checked = Arc::new(Scenario::read(scenario).map_err(|problems| anyhow::anyhow!("{problems}"))?);
+    let args = DrillArgs::of(scenario, names);
+    let chosen = choose(&args, fronts)?;
+    let board = play(&args, &checked, checked.seed, &chosen, guichet_exe)?;
+    let time = |score: &score::FrontScore| bench::ProtectTime {
+        front: score.front.clone(),
+        time_to_protect_ms: score.time_to_protect_ms,
+    };
+    Ok(board.fronts.iter().map(time).collect())
+}
+
 fn choose<'a>(args: &DrillArgs, fronts: &'a [Box<dyn Front>]) -> anyhow::Result<Vec<&'a dyn Front>> {
     let mut chosen: Vec<&dyn Front> = Vec::new();
     let mut missing = Vec::new();
@@ -129,7 +150,13 @@ fn choose<'a>(args: &DrillArgs, fronts: &'a [Box<dyn Front>]) -> anyhow::Result<
     Ok(chosen)
 }
 
-fn play(args: &DrillArgs, scenario: &Arc<Scenario>, seed: u64, chosen: &[&dyn Front]) -> anyhow::Result<Scoreboard> {
+fn play(
+    args: &DrillArgs,
+    scenario: &Arc<Scenario>,
+    seed: u64,
+    chosen: &[&dyn Front],
+    guichet_exe: Option<&Path>,
+) -> anyhow::Result<Scoreboard> {
     // Dropped, and with it removed, at the end of this function.
     let scratch = tempfile::Builder::new().prefix("guichet-drill-").tempdir()?;
     let dir = match &args.keep {
@@ -139,9 +166,10 @@ fn play(args: &DrillArgs, scenario: &Arc<Scenario>, seed: u64, chosen: &[&dyn Fr
         }
         None => scratch.path().to_owned(),
     };
-    let guichet_exe = match std::env::var_os("GUICHET_EXE") {
-        Some(exe) => exe.into(),
-        None => std::env::current_exe()?,
+    let guichet_exe = match (guichet_exe, std::env::var_os("GUICHET_EXE")) {
+        (Some(exe), _) => exe.to_owned(),
+        (None, Some(exe)) => exe.into(),
+        (None, None) => std::env::current_exe()?,
     };
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signal(&stop)?;

@@ -91,7 +91,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => demo::run(&arguments).map(done),
         Command::Drill(arguments) => guichet_drill::run(&arguments, &fronts()),
         Command::Estate(cli) => guichet_estate::run(cli).map(done),
-        Command::Bench(arguments) => guichet_drill::bench::bench(&arguments).map(done),
+        Command::Bench(arguments) => bench(&arguments).map(done),
         Command::Peers { action: PeersAction::Install { names } } => {
             guichet_drill::fronts::install_peers(&names).map(done)
         }
@@ -102,6 +102,15 @@ fn check(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let colour = out.is_terminal();
     Ok(ExitCode::from(guichet_proxy::config::check(config, json, colour, &mut out)?))
+}
+
+/// The data plane side by side, and then the time from flood to protection, which wants a scenario and all cores.
+fn bench(arguments: &guichet_drill::bench::BenchArgs) -> anyhow::Result<()> {
+    let drill = |scenario: &Path, names: &[String]| {
+        guichet_drill::times_to_protect(scenario, names, &fronts(), arguments.guichet_exe.as_deref())
+    };
+    let wanted = !arguments.quick && arguments.only.is_empty();
+    guichet_drill::bench::bench_with(arguments, wanted.then_some(&drill))
 }
 
 fn write_out(text: &str) -> anyhow::Result<ExitCode> {
