@@ -65,6 +65,8 @@ pub const BUDGETS_PER_REQUEST_MAX: usize = 4;
 pub const DEMAND_BUCKETS: usize = 48;
 /// Buckets of a histogram of upstream times, an eighth of an octave each; the last is open.
 pub const RTT_BUCKETS: usize = 160;
+/// Surges of newcomers that are remembered.
+pub const SURGES_MAX: usize = 8;
 /// Samples that a limiter looks back on for its correlations.
 pub const LIMITER_HISTORY: usize = 32;
 /// Ticks of the longest term of suspicion: ten times the first, about an hour.

@@ -3,10 +3,11 @@
 use core::time::Duration;
 
 use crate::bounds::{H2_STREAMS_MAX, QUEUE_PER_SERVICE_MAX, SERVICES_MAX};
+use crate::surge::SurgeWatch;
 use crate::thresholds::thresholds;
 use crate::{
     Criticality, DemandHistogram, Limiter, LimiterConfig, LimiterSample, Moment, NodeRules, Posture, Pressure, Rules,
-    ServiceWindow, Standing, TierRule, Window,
+    ServiceWindow, Standing, Surges, TierRule, Window,
 };
 
 /// How one service is protected.
@@ -68,6 +69,7 @@ const CALM_REQUESTS_MIN: u32 = 300;
 #[derive(Clone, Debug)]
 pub struct Brain {
     services: Vec<ServiceBrain>,
+    surges: SurgeWatch,
     node: NodeRules,
     generation: u64,
 }
@@ -77,7 +79,7 @@ impl Brain {
     #[must_use]
     pub fn new(config: &BrainConfig) -> Self {
         let services = config.services.iter().take(SERVICES_MAX).map(ServiceBrain::new).collect();
-        Self { services, node: config.node.clone(), generation: 0 }
+        Self { services, surges: SurgeWatch::default(), node: config.node.clone(), generation: 0 }
     }
 
     /// The posture before the first tick, and the one between ticks.
@@ -85,7 +87,7 @@ impl Brain {
     pub fn posture(&self, now: Moment) -> Posture {
         Posture {
             generation: self.generation,
-            services: self.services.iter().map(|s| s.rules(now)).collect(),
+            services: self.services.iter().map(|s| s.rules(now, self.surges.surges())).collect(),
             node: self.node.clone(),
         }
     }
@@ -94,6 +96,9 @@ impl Brain {
     pub fn tick(&mut self, now: Moment, window: &Window) -> Posture {
         self.generation += 1;
         if !window.span.is_zero() {
+            let births = window.services.iter().map(|s| s.births).sum();
+            let calm = self.services.iter().all(|s| s.pressure == Pressure::Calm);
+            self.surges.tick(now, window.span, births, calm);
             for (service, seen) in self.services.iter_mut().zip(&window.services) {
                 service.tick(now, window.span, seen);
             }
@@ -245,7 +250,7 @@ impl ServiceBrain {
         };
     }
 
-    fn rules(&self, now: Moment) -> Rules {
+    fn rules(&self, now: Moment, surges: Surges) -> Rules {
         let pressed = self.pressure == Pressure::Pressed;
         let suspect_rate = (SUSPECT_FACTOR * self.pace_human()).max(SUSPECT_RATE_MIN);
         Rules {
@@ -259,6 +264,7 @@ impl ServiceBrain {
             calm_pace_p999: self.calm_pace_p999,
             capacity_per_s: self.capacity_per_s,
             lot_epoch: now.0 / LOT_EPOCH_US,
+            surges,
             wide_share_factor: self.config.wide_share_factor,
             h2_streams_per_connection: match self.pressure {
                 Pressure::Calm => H2_STREAMS_MAX,

@@ -110,13 +110,15 @@ pub enum Decision {
     Refuse(Reason),
 }
 
-/// The standing that counts: a session or pass whose own account is suspect is suspect; a partner never is.
+/// The standing that counts: a session or pass whose own account is suspect is suspect; a partner never is. Who proved
+/// nothing and is not known counts as a newcomer if its source was born in a surge.
 #[must_use]
-pub fn effective_standing(proved: Option<Standing>, hint: Standing3) -> Standing {
-    match (proved, hint) {
+pub fn effective_standing(proved: Option<Standing>, view: &SourceView, now: Moment, rules: &Rules) -> Standing {
+    match (proved, view.standing_hint) {
         (Some(Standing::Partner), _) => Standing::Partner,
         (_, Standing3::Suspect) => Standing::Suspect,
         (Some(proved), hint) => proved.max(hint.standing()),
+        (None, Standing3::Anonymous) if rules.surges.bore(now, view.age) => Standing::Newcomer,
         (None, hint) => hint.standing(),
     }
 }
@@ -124,7 +126,7 @@ pub fn effective_standing(proved: Option<Standing>, hint: Standing3) -> Standing
 /// Decides about one request by the rules of its service.
 #[must_use]
 pub fn decide(asking: &Asking<'_>, now: Moment, rules: &Rules) -> Decision {
-    let standing = effective_standing(asking.proved, asking.view.standing_hint);
+    let standing = effective_standing(asking.proved, asking.view, now, rules);
     let pace_bucket = pace_bucket(asking.view.pace_per_s / asking.view.share_scale.max(1.0));
     let lot = asking.view.key.lot(rules.lot_epoch);
     let exempt = standing == Standing::Partner || asking.criticality == Criticality::Critical;

@@ -36,12 +36,30 @@ pub fn pace_of_bucket(bucket: u8) -> f32 {
 #[must_use]
 pub const fn head_start(standing: Standing) -> u8 {
     match standing {
-        Standing::Suspect | Standing::Anonymous => 0,
+        Standing::Suspect | Standing::Newcomer | Standing::Anonymous => 0,
         Standing::Known => 8,
         Standing::Proven => 9,
         Standing::Session | Standing::Partner => 11,
     }
 }
+
+/// Buckets of pace by which a standing counts as heavier than it is: who came with a surge comes after those who ask up
+/// to eight times as much.
+#[must_use]
+pub const fn handicap(standing: Standing) -> u8 {
+    match standing {
+        Standing::Newcomer => NEWCOMER_HANDICAP,
+        Standing::Suspect
+        | Standing::Anonymous
+        | Standing::Known
+        | Standing::Proven
+        | Standing::Session
+        | Standing::Partner => 0,
+    }
+}
+
+/// See [`handicap`].
+pub(crate) const NEWCOMER_HANDICAP: u8 = 12;
 
 /// Demand of one tier by pace of the source.
 #[derive(Clone, Debug, PartialEq)]

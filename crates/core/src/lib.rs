@@ -24,6 +24,7 @@ mod service;
 pub mod sim;
 mod source;
 mod standing;
+mod surge;
 mod thresholds;
 mod time;
 mod window;
@@ -46,6 +47,7 @@ pub use source::{
     Outcome, PACE_TIME_CONSTANT_S, SourceConfig, SourceKey, SourceShard, SourceView, Standing3, shard_of,
 };
 pub use standing::Standing;
+pub use surge::Surges;
 pub use thresholds::thresholds;
 pub use time::Moment;
 pub use window::{ServiceWindow, Window};

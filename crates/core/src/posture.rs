@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::bounds::{DEMAND_BUCKETS, H2_STREAMS_MAX};
-use crate::{Criticality, Reason, ServiceId, Standing};
+use crate::{Criticality, Reason, ServiceId, Standing, Surges};
 
 /// How hard a service is pressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +91,8 @@ pub struct Rules {
     pub capacity_per_s: f32,
     /// Which lots are drawn: changes every quarter of a minute.
     pub lot_epoch: u64,
+    /// When newcomers surged.
+    pub surges: Surges,
     /// Share of a wider prefix, as a multiple of the share of one source.
     pub wide_share_factor: f32,
     /// Concurrent streams allowed on one HTTP/2 connection.
@@ -112,6 +114,7 @@ impl Rules {
             calm_pace_p999: 0.0,
             capacity_per_s: 0.0,
             lot_epoch: 0,
+            surges: Surges::default(),
             wide_share_factor: 32.0,
             h2_streams_per_connection: H2_STREAMS_MAX,
         }
@@ -128,9 +131,12 @@ impl Rules {
     pub(crate) fn refusal(&self, standing: Standing) -> Reason {
         match standing {
             Standing::Suspect => Reason::Suspect,
-            Standing::Anonymous | Standing::Known | Standing::Proven | Standing::Session | Standing::Partner => {
-                Reason::BelowThreshold
-            }
+            Standing::Newcomer
+            | Standing::Anonymous
+            | Standing::Known
+            | Standing::Proven
+            | Standing::Session
+            | Standing::Partner => Reason::BelowThreshold,
         }
     }
 }

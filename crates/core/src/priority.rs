@@ -1,6 +1,6 @@
 //! Who goes first: one ordered number.
 
-use crate::demand::head_start;
+use crate::demand::{handicap, head_start};
 use crate::{Criticality, Standing};
 
 /// Greater goes first. From the most significant part: criticality of service and route; partner before the rest before
@@ -18,10 +18,11 @@ impl Priority {
     pub const fn new(criticality: Criticality, standing: Standing, pace_bucket: u8, bid: u8) -> Self {
         let class = match standing {
             Standing::Suspect => 0,
-            Standing::Anonymous | Standing::Known | Standing::Proven | Standing::Session => 1,
+            Standing::Newcomer | Standing::Anonymous | Standing::Known | Standing::Proven | Standing::Session => 1,
             Standing::Partner => 2,
         };
-        let light = (u8::MAX - pace_bucket.saturating_sub(head_start(standing))) as u32;
+        let heavy = pace_bucket.saturating_sub(head_start(standing)).saturating_add(handicap(standing));
+        let light = (u8::MAX - heavy) as u32;
         Self((criticality as u32) << 24 | class << 22 | light << 14 | (standing as u32) << 8 | bid as u32)
     }
 

@@ -6,24 +6,26 @@
 pub enum Standing {
     /// Seen misbehaving lately: ignored refusals, abused a protocol, asked far more than its share under pressure.
     Suspect = 0,
+    /// First seen in a surge of newcomers, and not long ago.
+    Newcomer = 1,
     /// Nothing is known.
-    Anonymous = 1,
+    Anonymous = 2,
     /// A source seen behaving for long.
-    Known = 2,
+    Known = 3,
     /// Holds a pass earned by proof of work or by waiting.
-    Proven = 3,
+    Proven = 4,
     /// Holds a session that this door saw the service issue.
-    Session = 4,
+    Session = 5,
     /// Authenticated by client certificate or key.
-    Partner = 5,
+    Partner = 6,
 }
 
 impl Standing {
     /// How many standings there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
     /// All standings, least trusted first.
     pub const ALL: [Self; Self::COUNT] =
-        [Self::Suspect, Self::Anonymous, Self::Known, Self::Proven, Self::Session, Self::Partner];
+        [Self::Suspect, Self::Newcomer, Self::Anonymous, Self::Known, Self::Proven, Self::Session, Self::Partner];
 
     /// Position in tables of [`Self::COUNT`] entries.
     #[must_use]
@@ -36,6 +38,7 @@ impl Standing {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Suspect => "suspect",
+            Self::Newcomer => "newcomer",
             Self::Anonymous => "anonymous",
             Self::Known => "known",
             Self::Proven => "proven",

@@ -6,11 +6,14 @@
 //! than all in part; where a heavier class does not fit, its sources and all heavier ones get the same share each.
 
 use crate::bounds::DEMAND_BUCKETS;
-use crate::demand::{TierDemand, head_start};
+use crate::demand::{NEWCOMER_HANDICAP, TierDemand, handicap, head_start};
 use crate::{DemandHistogram, Standing, TierRule};
 
 /// The tiers that thresholds hold, in the order in which they are served.
 const ORDER: [Standing; 4] = [Standing::Session, Standing::Proven, Standing::Known, Standing::Anonymous];
+/// The tiers with a rule that follows from the demand.
+const HELD: [Standing; 5] =
+    [Standing::Session, Standing::Proven, Standing::Known, Standing::Anonymous, Standing::Newcomer];
 /// Lots there are.
 const LOTS: f32 = 65_536.0;
 
@@ -29,12 +32,18 @@ pub fn thresholds(demand: &DemandHistogram, budget_per_s: f32) -> [TierRule; Sta
     }
     let heavy = beyond_head_start(demand);
     let cut = open_while_fits(&heavy, 1, &mut left);
-    for tier in ORDER {
+    let level = cut.map_or(f32::INFINITY, |class| heavy.water_level(class, left));
+    for tier in HELD {
         let rule = &mut rules[tier.index()];
         match cut {
-            Some(class) => share_from(rule, class + usize::from(head_start(tier)), heavy.water_level(class, left)),
+            Some(class) => share_from(rule, bucket_of(tier, class), level),
             None => *rule = TierRule::OPEN,
         }
+    }
+    if cut == Some(usize::from(NEWCOMER_HANDICAP)) {
+        // The light ones among the newcomers are too many by themselves, as in a crowd: lots for them as well.
+        let lots = (LOTS * left / heavy.cost[usize::from(NEWCOMER_HANDICAP)]).min(LOTS) as u32;
+        rules[Standing::Newcomer.index()] = TierRule { lots, ..TierRule::CLOSED };
     }
     if cut.is_none() {
         let suspects = &demand.tiers[Standing::Suspect.index()];
@@ -63,18 +72,31 @@ fn open_light(demand: &TierDemand, last: usize, left: &mut f32, rule: &mut TierR
     true
 }
 
-/// Demand of all tiers together by how many buckets it is beyond the head start of its tier; class 0 is left empty.
+/// Demand of all tiers together by how many buckets it is beyond the head start of its tier; class 0 is left empty. Who
+/// came with a surge is as many classes further.
 fn beyond_head_start(demand: &DemandHistogram) -> TierDemand {
     let mut heavy = TierDemand::default();
-    for tier in ORDER {
-        let start = usize::from(head_start(tier));
+    for tier in HELD {
         let of_tier = &demand.tiers[tier.index()];
-        for b in start + 1..DEMAND_BUCKETS {
-            heavy.cost[b - start] += of_tier.cost[b];
-            heavy.sources[b - start] += of_tier.sources[b];
+        for b in 0..DEMAND_BUCKETS {
+            let class = class_of(tier, b).min(DEMAND_BUCKETS - 1);
+            if class > 0 {
+                heavy.cost[class] += of_tier.cost[b];
+                heavy.sources[class] += of_tier.sources[b];
+            }
         }
     }
     heavy
+}
+
+/// How heavy a bucket counts for a tier.
+fn class_of(tier: Standing, bucket: usize) -> usize {
+    bucket.saturating_sub(usize::from(head_start(tier))) + usize::from(handicap(tier))
+}
+
+/// The first bucket of a tier that is in `class` or heavier.
+fn bucket_of(tier: Standing, class: usize) -> usize {
+    (class + usize::from(head_start(tier))).saturating_sub(usize::from(handicap(tier)))
 }
 
 /// Takes the buckets from `first` on off what is left while they fit; the first that does not.

@@ -9,6 +9,8 @@ use crate::{DemandHistogram, Level, RttHistogram, ServiceId, SourceView, Standin
 pub struct ServiceWindow {
     /// Requests that came, by [`Standing::index`].
     pub offered: [u32; Standing::COUNT],
+    /// Sources that were seen for the first time, without any proof of who they are.
+    pub births: u32,
     /// Requests refused by threshold or share, by [`Standing::index`].
     pub held_back: [u32; Standing::COUNT],
     /// Requests that got a slot.
@@ -37,6 +39,7 @@ impl ServiceWindow {
     /// Counts a request that came, before it is decided upon. `standing` as by [`crate::effective_standing`].
     pub fn note_offered(&mut self, standing: Standing, view: &SourceView, cost: f32) {
         self.offered[standing.index()] += 1;
+        self.births += u32::from(view.age.is_zero() && matches!(standing, Standing::Anonymous | Standing::Newcomer));
         let scale = view.share_scale.max(1.0);
         self.demand.add(standing, view.pace_per_s / scale, view.rate_per_s / scale, cost);
     }
@@ -61,6 +64,7 @@ impl ServiceWindow {
         for (a, b) in self.held_back.iter_mut().zip(&other.held_back) {
             *a += b;
         }
+        self.births += other.births;
         self.admitted += other.admitted;
         self.lanes_refused += other.lanes_refused;
         self.lanes_shed += other.lanes_shed;

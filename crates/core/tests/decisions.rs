@@ -28,7 +28,7 @@ fn view(pace_per_s: f32, hint: Standing3, used: f32) -> SourceView {
 fn each_tier_meets_its_own_rule_and_each_refusal_its_reason() {
     use Criticality::{Critical, Ordinary};
     use Standing3::{Anonymous, Known, Suspect};
-    let closed = Rules { tiers: [TierRule::CLOSED; 6], ..Rules::open(10) };
+    let closed = Rules { tiers: [TierRule::CLOSED; Standing::COUNT], ..Rules::open(10) };
     let mut shared = closed.clone();
     shared.tiers[Standing::Anonymous.index()] = TierRule { open_below: 4, lots: 0, share_per_s: 2.0, share_burst: 3.0 };
     let session = Some(Standing::Session);

@@ -220,7 +220,7 @@ impl<'a> Node<'a> {
         self.report.requests += 1;
         let key = self.key(population, source, false);
         let view = self.observe(key, service);
-        let standing = effective_standing(asker.proved, view.standing_hint);
+        let standing = effective_standing(asker.proved, &view, now, &self.posture.services[service.index()]);
         let pressed = self.posture.services[service.index()].pressure == Pressure::Pressed;
         // The wider prefix costs a second look: only taken while it can matter.
         let wide =

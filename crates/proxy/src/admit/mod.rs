@@ -150,7 +150,7 @@ impl Admission {
         let asked = Asked { service, cost, suspect_rate_per_s: rules.suspect_rate_per_s };
         let (view, wide) = self.views(class, partner, client, now, &asked, rules.pressure == Pressure::Pressed);
         let proved = (class.standing > Standing::Known).then_some(class.standing);
-        let standing = effective_standing(proved, view.standing_hint);
+        let standing = effective_standing(proved, &view, now, rules);
         let account = Account { key: view.key, standing };
         self.count(service, |counters| counters.note_offered(standing, &view, cost));
         let deadline = class.route().and_then(|route| route.deadline);
