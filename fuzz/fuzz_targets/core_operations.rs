@@ -33,7 +33,7 @@ fn lanes_step([what, a, b, c]: [u8; 4]) -> Step {
     match what % 16 {
         0..=5 => Step::Offer {
             criticality: usize::from(a % 4),
-            standing: usize::from(a / 4 % 6),
+            standing: usize::from(a / 4),
             bucket: b % DEMAND_BUCKETS as u8,
             wait_ms: u64::from(c) * 2,
         },
@@ -188,10 +188,10 @@ fn brain(operations: impl Iterator<Item = [u8; 4]>) {
                 let cost = f32::from(c) / 8.0;
                 let view = shard.observe(key, now, ServiceId(0), cost, f32::INFINITY);
                 for _ in 0..b {
-                    seen.note_offered(Standing::ALL[usize::from(a % 6)], &view, cost);
+                    seen.note_offered(Standing::ALL[usize::from(a) % Standing::COUNT], &view, cost);
                 }
             }
-            2 => seen.note_held_back(Standing::ALL[usize::from(a % 6)]),
+            2 => seen.note_held_back(Standing::ALL[usize::from(a) % Standing::COUNT]),
             3 => {
                 for _ in 0..a {
                     seen.note_completed(Duration::from_micros(u64::from(b) << (c % 20)), 1.0 + f32::from(c) / 64.0);

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..4_usize, 0..6_usize, 0..48_u8, 0..300_u64).prop_map(|(criticality, standing, bucket, wait_ms)| {
+        6 => (0..4_usize, 0..Standing::COUNT, 0..48_u8, 0..300_u64).prop_map(|(criticality, standing, bucket, wait_ms)| {
             Step::Offer { criticality, standing, bucket, wait_ms }
         }),
         4 => (0..64_usize).prop_map(Step::Release),

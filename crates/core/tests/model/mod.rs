@@ -85,7 +85,7 @@ impl Model {
     }
 
     fn offer(&mut self, criticality: usize, standing: usize, bucket: u8, wait_ms: u64) {
-        let (criticality, standing) = (Criticality::ALL[criticality % 4], Standing::ALL[standing % 6]);
+        let (criticality, standing) = (Criticality::ALL[criticality % 4], Standing::ALL[standing % Standing::COUNT]);
         let ask = Ask {
             priority: Priority::new(criticality, standing, bucket, 0),
             criticality,
