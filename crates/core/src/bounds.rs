@@ -69,10 +69,15 @@ pub const RTT_BUCKETS: usize = 160;
 pub const SURGES_MAX: usize = 8;
 /// Samples that a limiter looks back on for its correlations.
 pub const LIMITER_HISTORY: usize = 32;
+/// Ticks of the longest term of suspicion: ten times the first, about an hour.
+pub const SUSPECT_TICKS_MAX: u32 = 37_500;
+/// Broken rules kept for the report.
+pub const SIM_BROKEN_KEPT_MAX: usize = 20;
 
 const _: () = assert!((SOURCES_MAX / SOURCE_SHARDS).is_multiple_of(SOURCE_WAYS));
 const _: () = assert!(DEMAND_BUCKETS <= u8::MAX as usize);
 const _: () = assert!(QUEUE_PER_SERVICE_MAX <= u32::MAX as usize);
+
 // Records, pages for people, admin listener.
 
 /// Access log lines waiting for the writer; when full, lines are dropped and counted.
@@ -109,10 +114,14 @@ pub const PAGE_SERVICE_NAME_BYTES_MAX: usize = 64;
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request head at the admin listener.
 pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of the collector's answer that are read.
+pub const TRACE_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// File descriptors counted; a process with more reports this many.
+pub const FDS_COUNTED_MAX: usize = 2_000_000;
 
 const _: () = assert!(LOG_BATCH_BYTES_MAX > 4 * (LOG_PATH_BYTES_MAX + LOG_TEXT_BYTES_MAX));
 const _: () = assert!(TRACE_QUEUE_SPANS_MAX >= TRACE_BATCH_SPANS_MAX);
-const _: () = assert!(METRIC_SERVICES_MAX < u16::MAX as usize && METRIC_UPSTREAM_SERVERS_MAX < u16::MAX as usize);
+
 // Configuration files.
 
 /// Files of the configuration: the main one and those in `conf.d`.
@@ -148,6 +157,7 @@ pub const COST_MAX: f64 = 10_000.0;
 
 const _: () = assert!(PEM_BYTES_MAX <= CONFIG_BYTES_MAX);
 const _: () = assert!(REQUESTS_IN_FLIGHT_MAX >= QUEUE_PER_SERVICE_MAX);
+
 // Drills (crate drill): what one run of a scenario may do at most.
 
 /// Seconds one front is drilled, all phases together.
@@ -178,6 +188,17 @@ pub const DRILL_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const DRILL_COOKIES_MAX: usize = 16;
 /// Bytes of one cookie's value.
 pub const DRILL_COOKIE_BYTES_MAX: usize = 4096;
+/// Header fields of an answer that are read.
+pub const DRILL_HEADER_FIELDS_MAX: usize = 64;
+/// Interim (1xx) answers before the real one.
+pub const DRILL_INTERIM_ANSWERS_MAX: u32 = 8;
+/// Idle connections that a person keeps.
+pub const DRILL_IDLE_PER_PERSON_MAX: usize = 4;
+/// Arrivals sent in one look: what was missed by a stall beyond it is let go, so that a stall is not followed by a burst.
+pub const DRILL_ATTACK_PER_TICK_MAX: u64 = 100;
+/// Streams of one connection; a new one is opened after that (identifiers are 31 bits, half of them ours).
+pub const DRILL_RESET_STREAMS_MAX: u32 = 1 << 20;
+
 // ---- listen ----
 
 /// Shards of the table of connection sources, each behind a short lock that only workers take.
@@ -227,12 +248,18 @@ pub const H2_TINY_WINDOW_WEIGHT: u32 = 100;
 pub const H2_SETTINGS_OUTSTANDING_MAX: usize = 4;
 /// Bytes buffered of the answers of one HTTP/2 stream.
 pub const H2_SEND_BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of a TLS record, as RFC 8446 has it.
+pub const TLS_RECORD_BYTES_MAX: usize = 1 << 14;
+/// Streams reset by the client that may wait to be noticed, before hyper itself ends the connection.
+pub const H2_PENDING_RESETS_MAX: usize = 20;
 
 const _: () = assert!(CONNECTION_SHARDS.is_power_of_two());
 const _: () = assert!(CONNECTION_SOURCES_MAX.is_multiple_of(CONNECTION_SHARDS));
 const _: () = assert!(PROXY_V2_BYTES_MAX >= 16 + 216);
 const _: () = assert!(CHUNK_SIZE_DIGITS_MAX < 16);
+
 // Forwarding.
+
 /// HTTP/2 connections one worker keeps to one server.
 pub const UPSTREAM_H2_CONNECTIONS_MAX: usize = 4;
 /// Streams one worker puts on one HTTP/2 connection before it opens another; a server may allow fewer.
@@ -274,6 +301,7 @@ const _: () = assert!(UPSTREAM_HEAD_BYTES_MAX >= 8192, "hyper needs at least 8 K
 // Places in the metrics are 16-bit numbers, two of them with a meaning of their own.
 const _: () = assert!(METRIC_SERVICES_MAX + 2 < u16::MAX as usize);
 const _: () = assert!(METRIC_UPSTREAM_SERVERS_MAX + 2 < u16::MAX as usize);
+
 // The bench of the drill crate.
 
 /// Rounds of a bench: each takes about two minutes.
@@ -282,3 +310,5 @@ pub const BENCH_ROUNDS_MAX: usize = 32;
 pub const BENCH_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Processes of a front, and threads of each, whose CPU time and memory are read.
 pub const BENCH_PROCESSES_MAX: usize = 1024;
+/// Idle connections opened at the same time.
+pub const BENCH_OPENING_MAX: usize = 64;

@@ -92,6 +92,10 @@ pub const FILE_READS_PER_HOUR_MAX: i64 = 2000;
 pub const SEARCH_CHARS_MAX: usize = 80;
 /// Results of a search.
 pub const SEARCH_RESULTS_MAX: i64 = 20;
+/// How far the clock of a scanner may be ahead.
+pub const CLOCK_AHEAD_MS_MAX: i64 = 10 * 60 * 1000;
+/// Outdated messages removed by each new one.
+pub const SMS_PURGE_MAX: i64 = 64;
 
 const _: () = assert!(BODY_BYTES_MAX < DOCUMENT_BYTES_MAX);
 const _: () = assert!((DOCUMENT_BYTES_MAX as i64) < DOCUMENTS_BYTES_PER_USER_MAX);

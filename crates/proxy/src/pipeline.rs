@@ -140,7 +140,7 @@ fn prove_session(setup: &WorkerSetup, trail: &Trail, class: &Class, response: &m
     }
     let proof = {
         let fields = response.headers().get_all(SET_COOKIE).iter().filter_map(|field| field.to_str().ok());
-        let Some(value) = fields.filter_map(|field| issued(field, &rule.cookie)).last() else { return };
+        let Some(value) = fields.filter_map(|field| issued(field, &rule.cookie)).next_back() else { return };
         let ends_s = trail.began_unix_s() + rule.life.as_secs();
         setup.shared.signer.prove(&class.service.name, value, ends_s)
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Scenario;
 use crate::Reason;
+use crate::bounds::SIM_BROKEN_KEPT_MAX;
 
 /// Part of a play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,9 +91,6 @@ pub struct Report {
     pub requests: u64,
 }
 
-/// Broken rules kept for the report.
-const BROKEN_MAX: usize = 20;
-
 impl Report {
     /// The count of a population in a phase.
     pub fn count(&mut self, population: usize, phase: Phase) -> &mut Count {
@@ -107,7 +105,7 @@ impl Report {
 
     /// Notes a broken rule.
     pub fn breach(&mut self, what: impl FnOnce() -> String) {
-        if self.broken.len() < BROKEN_MAX {
+        if self.broken.len() < SIM_BROKEN_KEPT_MAX {
             self.broken.push(what());
         }
     }

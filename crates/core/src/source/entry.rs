@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::{Outcome, SourceConfig, Standing3};
+use crate::bounds::SUSPECT_TICKS_MAX;
 use crate::{Moment, ServiceId};
 
 /// Demand is counted with this time constant: long enough to tell a page load from a robot that goes on.
@@ -26,7 +27,6 @@ const IGNORED_SPACING_TICKS: u32 = 16;
 const OVER_TICKS: u32 = 63;
 /// First term of suspicion; it doubles up to ten times this.
 const SUSPECT_TICKS: u32 = 3750;
-const SUSPECT_TICKS_MAX: u32 = 37_500;
 /// Distinct sessions are counted afresh every ten minutes.
 const SESSION_TICKS: u32 = 37_500;
 const TICK_US: u64 = 16_000;

@@ -3,6 +3,7 @@
 use super::client::{PATIENCE, Progress, Stream, Target, ask, connect, source};
 use super::usage;
 use anyhow::{Context, bail};
+use guichet_core::bounds::BENCH_OPENING_MAX;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,8 +11,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Idle connections opened at the same time.
-const OPENING_MAX: usize = 64;
 /// Time for a front to finish what it does after an answer, before its memory is read.
 const SETTLE: Duration = Duration::from_secs(1);
 /// A connection that wasn't closed by then is one that is held.
@@ -128,10 +127,10 @@ fn closed_on_us(error: &std::io::Error) -> bool {
 /// When a connection can't be opened, or one did not live until the end: it is asked again then.
 pub(crate) async fn idle_bytes(target: &Rc<Target>, pids: &[u32], count: usize) -> anyhow::Result<f64> {
     // What is allocated once, and not for each connection, is there before.
-    let mut warm = open(target, 0, OPENING_MAX).await?;
+    let mut warm = open(target, 0, BENCH_OPENING_MAX).await?;
     tokio::time::sleep(SETTLE).await;
     let before = usage::resident_bytes(pids)?;
-    let mut idle = open(target, OPENING_MAX, count).await?;
+    let mut idle = open(target, BENCH_OPENING_MAX, count).await?;
     tokio::time::sleep(SETTLE).await;
     let after = usage::resident_bytes(pids)?;
     let request = target.request();
@@ -150,7 +149,7 @@ async fn open(target: &Rc<Target>, first: usize, count: usize) -> anyhow::Result
     let mut opening = JoinSet::new();
     let mut next = first;
     while opened.len() < count {
-        while next < first + count && opening.len() < OPENING_MAX {
+        while next < first + count && opening.len() < BENCH_OPENING_MAX {
             let target = Rc::clone(target);
             opening.spawn_local(async move {
                 let mut stream = target.open(source(next)).await?;

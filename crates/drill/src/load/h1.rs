@@ -3,14 +3,11 @@
 use super::answer::Answer;
 use super::wire::Wire;
 use bytes::{Buf, BytesMut};
-use guichet_core::bounds::{DRILL_BODY_BYTES_MAX, DRILL_HEAD_BYTES_MAX};
+use guichet_core::bounds::{
+    DRILL_BODY_BYTES_MAX, DRILL_HEAD_BYTES_MAX, DRILL_HEADER_FIELDS_MAX, DRILL_INTERIM_ANSWERS_MAX,
+};
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// Header fields of an answer that are read.
-const FIELDS_MAX: usize = 64;
-/// Interim (1xx) answers before the real one.
-const INTERIM_MAX: u32 = 8;
 
 /// One connection, one request at a time.
 pub(crate) struct H1 {
@@ -50,7 +47,7 @@ impl H1 {
     }
 
     async fn read_answer(&mut self) -> io::Result<Answer> {
-        for _ in 0..INTERIM_MAX {
+        for _ in 0..DRILL_INTERIM_ANSWERS_MAX {
             let (mut answer, body) = self.read_head().await?;
             if answer.status < 200 {
                 continue;
@@ -158,7 +155,7 @@ impl H1 {
 }
 
 fn parse_head(buf: &[u8]) -> io::Result<Option<(usize, Answer, Body)>> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut fields = [httparse::EMPTY_HEADER; DRILL_HEADER_FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     let length = match response.parse(buf).map_err(|e| bad(&e.to_string()))? {
         httparse::Status::Complete(length) => length,

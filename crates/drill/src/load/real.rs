@@ -12,7 +12,7 @@ use crate::ops::{Asker, Op};
 use crate::plan::{self, Person, Planned};
 use crate::scenario::{Kind, RealPopulation, Transport};
 use crate::services::{SERVICES, host_of};
-use guichet_core::bounds::DRILL_COOKIES_MAX;
+use guichet_core::bounds::{DRILL_COOKIES_MAX, DRILL_IDLE_PER_PERSON_MAX};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -23,8 +23,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-/// Idle connections that a person keeps.
-const IDLE_MAX: usize = 4;
 /// A person who is turned away without being told for how long waits this long.
 const BACK_OFF: Duration = Duration::from_millis(300);
 /// A person whose connection failed tries again after this.
@@ -267,7 +265,7 @@ impl Member {
 
     fn give_back(&self, h1: H1, answer: &Answer) {
         let mut idle = self.idle.borrow_mut();
-        if !answer.close && idle.len() < IDLE_MAX {
+        if !answer.close && idle.len() < DRILL_IDLE_PER_PERSON_MAX {
             idle.push(h1);
         }
     }

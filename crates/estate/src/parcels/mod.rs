@@ -3,7 +3,7 @@
 mod quotes;
 pub(crate) mod tracking;
 
-use crate::bounds::{PARCELS_SEEDED, SCANS_PER_PARCEL_MAX};
+use crate::bounds::{CLOCK_AHEAD_MS_MAX, PARCELS_SEEDED, SCANS_PER_PARCEL_MAX};
 use crate::ids::{self, S10Error};
 use crate::kit::{Json, Kit};
 use crate::once::{Demand, Taken, hash};
@@ -26,8 +26,6 @@ CREATE TABLE scan (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX scan_parcel ON scan (parcel, event_ms);
 "];
-/// How far the clock of a scanner may be ahead.
-const CLOCK_AHEAD_MS_MAX: i64 = 10 * 60 * 1000;
 
 /// Test data: parcels with their first steps.
 pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {

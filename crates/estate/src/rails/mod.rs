@@ -2,7 +2,7 @@
 //! need no other service of the estate.
 
 use crate::bounds::{
-    CARD_CENTS_MAX, CARD_DAY_CENTS_MAX, CARD_DAY_COUNT_MAX, SMS_QUEUED_MAX, TRANSFER_CENTS_MAX, USERS,
+    CARD_CENTS_MAX, CARD_DAY_CENTS_MAX, CARD_DAY_COUNT_MAX, SMS_PURGE_MAX, SMS_QUEUED_MAX, TRANSFER_CENTS_MAX, USERS,
 };
 use crate::ids;
 use crate::kit::{Json, Kit};
@@ -35,8 +35,6 @@ pub(crate) const MIGRATIONS: &[&str] = &[
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// A text message that could not be handed on for this long is of no use any more.
 const SMS_LIFE_MS: i64 = 5 * 60 * 1000;
-/// Outdated messages removed by each new one.
-const SMS_PURGE_MAX: i64 = 64;
 
 /// Test data: for each user an account with 10,000 €, a card and a telephone.
 pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {

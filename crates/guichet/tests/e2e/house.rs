@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 /// The binary under test.
 pub(crate) const GUICHET: &str = env!("CARGO_BIN_EXE_guichet");
 /// Services in the order of their ports (estate base + n, from 1).
-pub(crate) const SERVICES: [&str; 9] = ["portal", "app", "identity", "vault", "bank", "rails", "counter", "parcels", "staff"];
+pub(crate) const SERVICES: [&str; 9] =
+    ["portal", "app", "identity", "vault", "bank", "rails", "counter", "parcels", "staff"];
 
 /// A child that ends with the test.
 pub(crate) struct Process(pub(crate) Child);
@@ -42,11 +43,11 @@ impl Drop for Process {
 pub(crate) struct House {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) guichet: Process,
-    pub(crate) estate: Process,
+    /// Ends with the house.
+    _estate: Process,
     pub(crate) http: u16,
     pub(crate) https: u16,
     pub(crate) admin: u16,
-    pub(crate) estate_base: u16,
     pub(crate) config: PathBuf,
 }
 
@@ -61,7 +62,7 @@ impl House {
         let config = dir.path().join("guichet.toml");
         std::fs::write(&config, config_text(dir.path(), http, https, admin, estate_base, extra)).expect("write config");
         let guichet = start_guichet(&config, dir.path());
-        let house = Self { dir, guichet, estate, http, https, admin, estate_base, config };
+        let house = Self { dir, guichet, _estate: estate, http, https, admin, config };
         house.wait_ready();
         house
     }

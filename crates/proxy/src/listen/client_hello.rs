@@ -6,11 +6,10 @@
 
 use guichet_core::bounds::{
     CLIENT_HELLO_ALPN_MAX, CLIENT_HELLO_BYTES_MAX, CLIENT_HELLO_LIST_MAX, CLIENT_HELLO_RECORDS_MAX,
-    SERVER_NAME_BYTES_MAX,
+    SERVER_NAME_BYTES_MAX, TLS_RECORD_BYTES_MAX,
 };
 
 const RECORD_HEADER_BYTES: usize = 5;
-const RECORD_BYTES_MAX: usize = 1 << 14;
 const HANDSHAKE_RECORD: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 
@@ -89,7 +88,7 @@ fn handshake_message<'a>(bytes: &'a [u8], joined: &mut Vec<u8>) -> Gathered<'a> 
             return Gathered::Need(RECORD_HEADER_BYTES - rest.len());
         }
         let length = usize::from(u16::from_be_bytes([rest[3], rest[4]]));
-        if length == 0 || length > RECORD_BYTES_MAX {
+        if length == 0 || length > TLS_RECORD_BYTES_MAX {
             return Gathered::Bad;
         }
         let payload = &rest[RECORD_HEADER_BYTES..];

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use guichet_core::Reason;
-use guichet_core::bounds::H2_SEND_BUFFER_BYTES_MAX;
+use guichet_core::bounds::{H2_PENDING_RESETS_MAX, H2_SEND_BUFFER_BYTES_MAX};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -32,8 +32,6 @@ use crate::desk::Desk;
 
 /// hyper needs at least this much.
 const HTTP1_BUFFER_BYTES_MIN: usize = 8192;
-/// Streams reset by the client that may wait to be noticed, before hyper itself ends the connection.
-const H2_PENDING_RESETS_MAX: usize = 20;
 /// Windows of HTTP/2 that we give: what one client may make us hold.
 const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const H2_CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;

@@ -17,6 +17,7 @@ use crate::ops::{Asker, Op};
 use crate::scenario::{Behaviour, Transport, Wave};
 use crate::services::{self, SERVICES, host_of};
 use crate::target::SourceAddr;
+use guichet_core::bounds::DRILL_ATTACK_PER_TICK_MAX;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::cell::{Cell, RefCell};
@@ -28,8 +29,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(4);
-/// Arrivals sent in one look: what was missed by a stall beyond it is let go, so that a stall is not followed by a burst.
-const PER_TICK_MAX: u64 = 100;
 /// Sources looked at to find one with room.
 const TRIES: usize = 4;
 /// HTTP/2 streams of a source at once, for each of its connections.
@@ -136,7 +135,7 @@ async fn pace(force: Rc<Force>) {
     while Instant::now() < force.until && !force.ground.live.is_cancelled() {
         let into_s = (Instant::now().saturating_duration_since(start)).as_secs_f64();
         let due = (wave.shape.due(offset_s + into_s, length_s) - begun).max(0.0) as u64;
-        for _ in 0..due.saturating_sub(done).min(PER_TICK_MAX) {
+        for _ in 0..due.saturating_sub(done).min(DRILL_ATTACK_PER_TICK_MAX) {
             if !force.arrive(&sources, &mut next) {
                 return;
             }

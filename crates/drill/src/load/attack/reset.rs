@@ -6,6 +6,7 @@
 use super::super::headers::Request;
 use super::super::wire::{self, Wire};
 use super::{Force, Source};
+use guichet_core::bounds::DRILL_RESET_STREAMS_MAX;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,8 +16,6 @@ use tokio::time::timeout_at;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between writing a burst and looking whether the front has closed.
 const LOOK: Duration = Duration::from_millis(2);
-/// Streams of one connection; a new one is opened after that (identifiers are 31 bits, half of them ours).
-const STREAMS_MAX: u32 = 1 << 20;
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -56,7 +55,7 @@ async fn burst(force: &Force, source: &Source) -> io::Result<()> {
     wire.flush().await?;
     force.sent(force.wave.burst);
     source.next_stream.set(first + 2 * force.wave.burst);
-    if still_open(&mut wire).await && source.next_stream.get() < STREAMS_MAX {
+    if still_open(&mut wire).await && source.next_stream.get() < DRILL_RESET_STREAMS_MAX {
         *source.raw.borrow_mut() = Some(wire);
         Ok(())
     } else {

@@ -12,6 +12,8 @@ mod head;
 mod io;
 mod scanner;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use io::GuardedHttp1;

@@ -4,46 +4,8 @@ use guichet_core::Reason;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
-use super::scanner::{HeadBounds, Phase, Scanner, Verdict};
-
-const BOUNDS: HeadBounds = HeadBounds { head_bytes_max: 400, header_fields_max: 6, target_bytes_max: 60 };
-
-/// What became of a whole stream of bytes: what passed, how many heads, and how it ended.
-#[derive(Debug, PartialEq, Eq)]
-struct Told {
-    passed: Vec<u8>,
-    heads: u64,
-    phase: Phase,
-    refused: Option<Verdict>,
-}
-
-/// Feeds the bytes in pieces of these lengths, as the IO does: what is held comes again with more behind it.
-fn feed(bytes: &[u8], pieces: &[usize]) -> Told {
-    let mut scanner = Scanner::new(BOUNDS);
-    let (mut held, mut passed) = (Vec::new(), Vec::new());
-    let mut lengths = pieces.iter().copied().cycle();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let count = lengths.next().unwrap_or(rest.len()).clamp(1, rest.len());
-        held.extend_from_slice(&rest[..count]);
-        rest = &rest[count..];
-        loop {
-            let scan = scanner.scan(&held);
-            passed.extend(held.drain(..scan.pass));
-            match scan.verdict {
-                // As if each upgrade were declined at once.
-                Verdict::Upgrade => scanner.upgrade_declined(),
-                Verdict::More if scanner.phase() == Phase::Upgrade => scanner.upgrade_declined(),
-                Verdict::More => break,
-                refused => {
-                    return Told { passed, heads: scanner.heads(), phase: scanner.phase(), refused: Some(refused) };
-                }
-            }
-        }
-        assert!(held.len() <= BOUNDS.head_bytes_max.max(guichet_core::bounds::TRAILER_BYTES_MAX), "held within bounds");
-    }
-    Told { passed, heads: scanner.heads(), phase: scanner.phase(), refused: None }
-}
+use super::scanner::Verdict;
+use super::testing::{BOUNDS, feed, take_request};
 
 fn line_end() -> impl Strategy<Value = &'static str> {
     prop_oneof![30 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r"), 1 => Just("\r\r\n"), 1 => Just("")]
@@ -123,47 +85,6 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
             bytes
         },
     )
-}
-
-/// Takes one request off what the guard passed, as hyper's parser reads it: method, target, and the bytes that follow
-/// its head and body.
-fn take_request(bytes: &[u8]) -> (String, String, &[u8]) {
-    let mut fields = [httparse::EMPTY_HEADER; 16];
-    let mut request = httparse::Request::new(&mut fields);
-    let Ok(httparse::Status::Complete(head)) = request.parse(bytes) else { panic!("{:?}", bytes.escape_ascii()) };
-    let value = |name: &str| {
-        let mut all = request.headers.iter().filter(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value);
-        let first = all.next();
-        assert_eq!(all.next(), None, "{name} twice");
-        first.map(|v| String::from_utf8_lossy(v).into_owned())
-    };
-    let rest = &bytes[head..];
-    let rest = match (value("content-length"), value("transfer-encoding")) {
-        (Some(length), None) => rest.get(length.parse().unwrap()..).unwrap_or_default(),
-        (None, Some(_)) => after_chunks(rest),
-        (None, None) => rest,
-        both => panic!("{both:?}"),
-    };
-    (request.method.unwrap().to_owned(), request.path.unwrap().to_owned(), rest)
-}
-
-fn after_chunks(mut rest: &[u8]) -> &[u8] {
-    loop {
-        match httparse::parse_chunk_size(rest) {
-            Ok(httparse::Status::Complete((line, 0))) => {
-                let trailer = &rest[line..];
-                let mut fields = [httparse::EMPTY_HEADER; 16];
-                let Ok(httparse::Status::Complete((end, _))) = httparse::parse_headers(trailer, &mut fields) else {
-                    return &[];
-                };
-                return &trailer[end..];
-            }
-            Ok(httparse::Status::Complete((line, size))) => {
-                rest = rest.get(line + size as usize + 2..).unwrap_or_default();
-            }
-            _ => return &[],
-        }
-    }
 }
 
 /// The streams above are of use only if many requests get through, and not all.

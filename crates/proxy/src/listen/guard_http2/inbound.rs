@@ -273,7 +273,9 @@ impl Inbound {
 
     fn payload(&mut self, bytes: &[u8]) {
         if self.frame.kind == kind::WINDOW_UPDATE {
-            for byte in bytes.iter().take(4) {
+            // A longer frame is malformed, and hyper says so; the increment is its first four bytes however it is cut.
+            let seen = self.frame.length - self.payload_left;
+            for byte in bytes.iter().take(4_usize.saturating_sub(seen)) {
                 self.increment = self.increment << 8 | u32::from(*byte);
             }
         }

@@ -3,12 +3,12 @@
 use std::fs;
 use std::sync::OnceLock;
 
+use guichet_core::bounds::FDS_COUNTED_MAX;
+
 use super::text::Exposition;
 
 /// Kernel ticks a second in `/proc/self/stat`; the kernel's interface fixes it at 100 on every platform served here.
 const TICKS_PER_S: f64 = 100.0;
-/// File descriptors counted; a process with more reports this many.
-const FDS_COUNTED_MAX: usize = 2_000_000;
 
 pub(super) fn expose(out: &mut Exposition) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use guichet_core::Moment;
-use guichet_core::bounds::{TRACE_BATCH_SPANS_MAX, TRACE_QUEUE_SPANS_MAX, TRACE_SPANS_PER_S_MAX};
+use guichet_core::bounds::{
+    TRACE_ANSWER_BYTES_MAX, TRACE_BATCH_SPANS_MAX, TRACE_QUEUE_SPANS_MAX, TRACE_SPANS_PER_S_MAX,
+};
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -24,8 +26,6 @@ const BATCH_WAIT: Duration = Duration::from_secs(1);
 const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
 /// The pause after a failed export doubles up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Bytes of the collector's answer that are read.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What became of spans.
 #[derive(Debug, Default)]
@@ -228,7 +228,7 @@ impl Collector {
         let exchange = async {
             let answer = sender.send_request(request).await?;
             let status = answer.status();
-            Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await?;
+            Limited::new(answer.into_body(), TRACE_ANSWER_BYTES_MAX).collect().await?;
             if status.is_success() { Ok(()) } else { Err(format!("the collector answered {status}").into()) }
         };
         // One connection for one batch: at one batch a second, keeping it is not worth its upkeep.

@@ -69,7 +69,7 @@ pub fn tracestate_is_valid(value: &[u8]) -> bool {
     let mut keys = [&b""[..]; TRACESTATE_MEMBERS_MAX];
     let mut count = 0;
     for member in value.split(|b| *b == b',') {
-        let member = member.trim_ascii();
+        let member = trim_blank(member);
         if member.is_empty() {
             continue;
         }
@@ -82,6 +82,14 @@ pub fn tracestate_is_valid(value: &[u8]) -> bool {
         count += 1;
     }
     count > 0
+}
+
+/// Without spaces and tabs around it; other white space may not stand in a field at all.
+fn trim_blank(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
 }
 
 fn key_is_valid(key: &[u8]) -> bool {
