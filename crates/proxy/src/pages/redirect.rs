@@ -16,6 +16,10 @@ pub fn redirect_to_https(host: &str, port: u16, target: &str) -> Option<Response
     if authority.as_str().contains('@') || authority.host().is_empty() || !target.starts_with('/') {
         return None;
     }
+    // A URL is printable ASCII; whoever sends other bytes means something that this door does not guess.
+    if !target.bytes().all(|b| b.is_ascii_graphic()) {
+        return None;
+    }
     let host = authority.host();
     let location = match port {
         443 => format!("https://{host}{target}"),
@@ -49,6 +53,8 @@ mod tests {
         check("a b", 443, "/", None);
         check("a\r\nset-cookie: x", 443, "/", None);
         check("portal.localhost", 443, "/\r\nset-cookie: x", None);
+        check("portal.localhost", 443, "/\u{480}", None);
+        check("portal.localhost", 443, "/a b", None);
         check("portal.localhost", 443, "*", None);
         check("portal.localhost", 443, "evil.example", None);
         check("", 443, "/", None);
