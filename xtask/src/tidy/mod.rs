@@ -83,9 +83,10 @@ impl fmt::Display for Finding {
 /// Every finding, by file and line.
 pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
     let tree = read(root)?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 14] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 15] = [
         crates::arrows,
         crates::core_dependencies,
+        crates::dependencies_are_used,
         purity::core_is_pure,
         purity::bounds_in_one_file,
         purity::permits_are_made_in_admit,
