@@ -312,3 +312,12 @@ pub const BENCH_ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const BENCH_PROCESSES_MAX: usize = 1024;
 /// Idle connections opened at the same time.
 pub const BENCH_OPENING_MAX: usize = 64;
+
+// --- Bodies read ahead ---
+
+/// Bytes of a request's body that are read before it asks for a slot.
+pub const REQUEST_AHEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of an answer that are read from the service whether or not the client takes them.
+pub const ANSWER_AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that all workers together hold read ahead.
+pub const AHEAD_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -130,6 +130,10 @@ impl Place<'_> {
     fn start_estate(&self) -> anyhow::Result<Children> {
         let base = self.settings.base_port;
         let data = self.dir.join("estate");
+        // What an earlier drill left in a kept directory would answer this one's operations as repeated.
+        if data.exists() {
+            std::fs::remove_dir_all(&data)?;
+        }
         std::fs::create_dir_all(&data)?;
         let log = File::create(self.dir.join("estate.log"))?;
         let mut command = Command::new(&self.settings.guichet_exe);

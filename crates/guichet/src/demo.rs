@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -28,24 +29,31 @@ const SERVICES: [(&str, &str, &str); 9] = [
 #[derive(Args, Debug, Clone)]
 pub(crate) struct DemoArgs {
     /// Port of https.
-    #[arg(long, default_value_t = 8443)]
+    #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
     https_port: u16,
     /// Port of http, which redirects to https.
-    #[arg(long, default_value_t = 8080)]
+    #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     http_port: u16,
     /// Address of metrics, health and status.
-    #[arg(long, default_value = "127.0.0.1:8444")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8444")]
     admin: SocketAddr,
     /// The estate's services listen on the nine ports after this one.
-    #[arg(long, default_value_t = 9100)]
+    #[arg(long, value_name = "PORT", default_value_t = 9100)]
     estate_base_port: u16,
     /// Folder for certificates, configuration and databases; a temporary one that is removed at the end if absent.
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
 /// A child process that ends with the demo.
 struct Estate(Child);
+
+impl Estate {
+    /// How it ended, if it did.
+    fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.0.try_wait().ok().flatten()
+    }
+}
 
 impl Drop for Estate {
     fn drop(&mut self) {
@@ -79,19 +87,40 @@ pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
         (None, None) => unreachable!("one of the two was chosen above"),
     };
     std::fs::create_dir_all(&dir).with_context(|| format!("make the folder {}", dir.display()))?;
+    // Held until the end: two demos in one folder would write over each other's files.
+    let _lock = lock(&dir)?;
     write_certificates(&dir)?;
     let config_file = dir.join("guichet.toml");
     std::fs::write(&config_file, config_text(arguments, &dir))
         .with_context(|| format!("write {}", config_file.display()))?;
 
-    println!("Starting the estate (nine services on 127.0.0.1:{}..)", arguments.estate_base_port + 1);
-    let estate = start_estate(arguments, &dir)?;
+    let base = arguments.estate_base_port;
+    say(&format!("Starting the estate: nine services on 127.0.0.1, ports {} to {}.\n", base + 1, base + 9));
+    let mut estate = start_estate(arguments, &dir)?;
     let node = Node::start_file(&config_file)?;
-    print_directory(arguments, &dir);
-    let outcome = node.run_with(Duration::from_secs(1), live_line());
-    println!("\nClosing: requests under way are finished, then the estate is stopped.");
+    say(&directory(arguments, &dir));
+    let outcome = node.run_with(Duration::from_secs(1), live_line(&mut estate, dir.join("estate.log")));
+    say("\nClosed: requests under way were finished. Now the estate is stopped.\n");
     drop(estate);
     outcome
+}
+
+/// Writes to standard output. Who reads it may go away (`guichet demo | head`); that ends nothing.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn lock(dir: &Path) -> anyhow::Result<std::fs::File> {
+    let path = dir.join("demo.lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another demo uses the folder {}; choose another with --data", dir.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
 }
 
 fn check_ports(arguments: &DemoArgs) -> anyhow::Result<()> {
@@ -107,7 +136,10 @@ fn check_ports(arguments: &DemoArgs) -> anyhow::Result<()> {
         };
         wanted.push((SocketAddr::new(loopback, port), "--estate-base-port"));
     }
-    for (address, option) in wanted {
+    for (n, (address, option)) in wanted.iter().enumerate() {
+        if let Some((_, other)) = wanted[..n].iter().find(|(former, _)| former.port() == address.port()) {
+            bail!("port {} is asked for twice, by {other} and {option}; choose another with {option}", address.port());
+        }
         if let Err(error) = TcpListener::bind(address) {
             bail!("{address} cannot be used ({error}); choose another with {option}");
         }
@@ -140,6 +172,8 @@ fn start_estate(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
     let mut child = Command::new(program)
         .args(["estate", "all", "--exit-with-parent", "--base-port", &arguments.estate_base_port.to_string(), "--data"])
         .arg(dir.join("estate"))
+        // A group of its own: Ctrl-C reaches the demo alone, which lets requests finish before it stops the estate.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
@@ -191,47 +225,72 @@ fn config_text(arguments: &DemoArgs, dir: &Path) -> String {
     text
 }
 
-fn print_directory(arguments: &DemoArgs, dir: &Path) {
-    println!("\nGuichet is open. Each service by its name:\n");
-    for (name, criticality, what) in SERVICES {
-        println!("  https://{name}.localhost:{:<6} {criticality:<10} {what}", arguments.https_port);
+/// What is where, and what to try.
+fn directory(arguments: &DemoArgs, dir: &Path) -> String {
+    let mut text = String::from("\nGuichet is open. Each service by its name:\n\n");
+    let urls = SERVICES.map(|(name, ..)| format!("https://{name}.localhost:{}/", arguments.https_port));
+    let width = urls.iter().map(String::len).max().unwrap_or_default();
+    for (url, (_, criticality, what)) in urls.iter().zip(SERVICES) {
+        let _ = writeln!(text, "  {url:<width$}  {criticality:<9}  {what}");
     }
-    println!("\n  http  on {:<6} redirects to https", arguments.http_port);
-    println!("  admin http://{}  (metrics, health, status)", arguments.admin);
-    println!("  files {}  (configuration, access log, certificates)", dir.display());
-    println!(
-        "\nTry:  curl -k --http2 https://portal.localhost:{p}/\n      curl -k https://portal.localhost:{p}/suivi\n\
-         The certificate is this demo's own: a browser asks once whether to go on.\nSign in as user0001 with password-0001. Ctrl-C ends all of it.\n",
-        p = arguments.https_port
+    let redirecting = format!("http://portal.localhost:{}/", arguments.http_port);
+    let admin = format!("http://{}/", arguments.admin);
+    let _ = write!(
+        text,
+        "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {files:<width$}  configuration, access log, certificates\n\n\
+         Try   curl -k --http2 https://portal.localhost:{port}/\n      \
+         curl -k -H 'Accept: application/json' https://nobody.localhost:{port}/\n      \
+         tail -f {log}\n\n\
+         The certificate is this demo's own: a browser asks once whether to go on.\n\
+         Sign in as user0001 with password-0001. Ctrl-C ends all of it.\n\n",
+        files = dir.display(),
+        port = arguments.https_port,
+        log = dir.join("access.log").display(),
     );
+    text
 }
 
-/// Prints what the door does: one line that is rewritten on a terminal, one line every ten seconds elsewhere.
-fn live_line() -> impl FnMut(&Totals) {
+/// Tells what the door does: one line that is rewritten on a terminal, one line every ten seconds elsewhere. That the
+/// estate is gone is said at once, and on every line after.
+fn live_line(estate: &mut Estate, log: PathBuf) -> impl FnMut(&Totals) {
     let terminal = std::io::stdout().is_terminal();
     let mut before = Totals::default();
     let mut beats = 0u64;
+    let mut gone = false;
     move |now: &Totals| {
         beats += 1;
-        let line = format!(
-            "{:>6} req/s  {:>6} served/s  {:>5} refused/s  {:>5} failed/s  {:>5} connections  {}",
-            now.requests - before.requests,
-            now.served - before.served,
-            now.refused - before.refused,
-            now.failed - before.failed,
-            now.connections,
-            if now.pressed.is_empty() {
-                "calm".to_owned()
-            } else {
-                format!("under pressure: {}", now.pressed.join(", "))
-            }
-        );
+        if !gone && let Some(status) = estate.ended() {
+            gone = true;
+            say(&format!(
+                "{}The estate is gone ({status}): Guichet answers in its place with error pages (502, 503).\n\
+                 What it last said is in {}. Ctrl-C ends the demo; start it again to have the estate back.\n",
+                if terminal { "\r\x1b[K" } else { "" },
+                log.display()
+            ));
+        }
+        let line = line(&before, now, gone);
         if terminal {
-            print!("\r\x1b[K{line}");
-            let _ = std::io::stdout().flush();
+            say(&format!("\r\x1b[K{line}"));
         } else if beats % 10 == 1 {
-            println!("{line}");
+            say(&format!("{line}\n"));
         }
         before = now.clone();
     }
+}
+
+/// The line of one second.
+fn line(before: &Totals, now: &Totals, estate_gone: bool) -> String {
+    let state = match (estate_gone, now.pressed.as_slice()) {
+        (true, _) => "the estate is gone".to_owned(),
+        (false, []) => "calm".to_owned(),
+        (false, pressed) => format!("under pressure: {}", pressed.join(", ")),
+    };
+    format!(
+        "{:>6} req/s  {:>6} served/s  {:>5} refused/s  {:>5} failed/s  {:>5} connections  {state}",
+        now.requests.saturating_sub(before.requests),
+        now.served.saturating_sub(before.served),
+        now.refused.saturating_sub(before.refused),
+        now.failed.saturating_sub(before.failed),
+        now.connections,
+    )
 }

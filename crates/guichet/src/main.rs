@@ -14,7 +14,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The front door that stays open: a reverse proxy with admission control.
 #[derive(Parser)]
-#[command(name = "guichet", version, about, propagate_version = true)]
+#[command(name = "guichet", version, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -25,13 +25,13 @@ enum Command {
     /// Run the front door.
     Serve {
         /// Configuration file; `conf.d/*.toml` beside it is read too.
-        #[arg(short, long, default_value = "/etc/guichet/guichet.toml")]
+        #[arg(short, long, value_name = "FILE", default_value = "/etc/guichet/guichet.toml")]
         config: PathBuf,
     },
     /// Check a configuration: exit 0 if it is good, 1 if not, naming file, line, cause and mend.
     Check {
         /// Configuration file; `conf.d/*.toml` beside it is read too.
-        #[arg(short, long, default_value = "/etc/guichet/guichet.toml")]
+        #[arg(short, long, value_name = "FILE", default_value = "/etc/guichet/guichet.toml")]
         config: PathBuf,
         /// Print the findings as JSON.
         #[arg(long)]

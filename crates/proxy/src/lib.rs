@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod admit;
+pub mod ahead;
 pub mod body;
 pub mod classify;
 pub mod clock;

@@ -6,15 +6,20 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use guichet_core::Reason;
+use guichet_core::bounds::{ANSWER_AHEAD_BYTES_MAX, REQUEST_AHEAD_BYTES_MAX};
 use http::header::SET_COOKIE;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::admit::Permit;
+use crate::ahead::{Ahead, ClientBody};
 use crate::body::Body;
 use crate::classify::{Class, Classified, classify, covers};
+use crate::config::UpstreamProtocol;
 use crate::connection::Connection;
 use crate::forward::{Arrival, BodyBounds, Forwarder, Job, Outcome, Scheme};
 use crate::identify::{Accepted, PROOF_COOKIE, identify, issued};
@@ -23,6 +28,8 @@ use crate::record::Trail;
 use crate::setup::WorkerSetup;
 use crate::worker::Worker;
 
+/// How long a service may take to say a small answer before what is there is passed on.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(100);
 /// Cookies that only the door reads.
 const COOKIES_HIDDEN: &[&str] = &["guichet-"];
 
@@ -39,14 +46,14 @@ pub(crate) async fn serve(
         return redirect(trail, &connection, &head, port);
     }
 
-    let identified = identify(Accepted { connection, head, body }, &setup.shared.partners);
+    let identified = identify(Accepted { connection, head, body: body.into() }, &setup.shared.partners);
     trail.note_client(identified.client, identified.partner.as_ref());
     if identified.via_trusted_proxy {
         trail.note_trusted_id(&identified.accepted.head);
     }
 
     let shared = &setup.shared;
-    let classified =
+    let mut classified =
         match classify(identified, &shared.hosts, &shared.config.services, &shared.signer, trail.began_unix_s()) {
             Ok(classified) => classified,
             Err(rejected) => {
@@ -59,6 +66,9 @@ pub(crate) async fn serve(
         };
     trail.note_class(&classified.class);
 
+    if let Err(reason) = read_ahead(&worker, &setup, &mut classified).await {
+        return trail.refuse(reason);
+    }
     let partner = classified.identified.partner.as_ref().map(|partner| partner.name.as_str());
     let verdict = setup.admission.admit(&classified.class, partner, classified.identified.client).await;
     trail.note_admission(verdict.account, verdict.queued.as_micros() as u64);
@@ -73,7 +83,10 @@ pub(crate) async fn serve(
     match outcome.result {
         Ok(mut response) => {
             prove_session(&setup, &trail, &class, &mut response);
-            trail.follow(response)
+            match take_answer(&worker, response).await {
+                Ok(response) => trail.follow(response),
+                Err(reason) => trail.refuse(reason),
+            }
         }
         Err(failure) => trail.refuse(failure.reason),
     }
@@ -92,6 +105,44 @@ fn redirect(trail: Trail, connection: &Connection, head: &http::request::Parts, 
     match host.and_then(|host| redirect_to_https(host, port, target)) {
         Some(response) => trail.follow(response),
         None => trail.refuse(Reason::BadHost),
+    }
+}
+
+/// Reads the beginning of the request's body before a slot is asked for: see [`crate::ahead`].
+///
+/// Not where the service speaks HTTP/2 and the client does not say how long the body is: then both may want to speak at
+/// once, as in gRPC, and the body may wait for the answer.
+async fn read_ahead(worker: &Worker, setup: &WorkerSetup, classified: &mut Classified) -> Result<(), Reason> {
+    let accepted = &mut classified.identified.accepted;
+    let upstream = &setup.shared.config.upstreams[classified.class.service.upstream];
+    let h2 = matches!(upstream.protocol, UpstreamProtocol::H2c | UpstreamProtocol::H2);
+    let whole = accepted.body.size_hint().exact();
+    if accepted.body.is_end_stream() || accepted.head.method == Method::CONNECT || (h2 && whole.is_none()) {
+        return Ok(());
+    }
+    let limits = &setup.shared.config.limits;
+    let rate = limits.body_rate_bytes_s_min.max(1);
+    let bytes_max = whole.map_or(REQUEST_AHEAD_BYTES_MAX, |bytes| REQUEST_AHEAD_BYTES_MAX.min(bytes as usize));
+    let patience = limits.body_grace + Duration::from_millis(1000 * bytes_max as u64 / rate);
+    match accepted.body.fill(bytes_max, patience, worker.ahead()).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Reason::NodeFull),
+        Err(error) => Err(crate::forward::blame(Some(&accepted.connection), &error)),
+    }
+}
+
+/// Takes a small answer whole from the service, so that the slot is free however slowly the client reads.
+async fn take_answer(worker: &Worker, response: Response<Body>) -> Result<Response<Body>, Reason> {
+    let Some(bytes) = response.body().size_hint().exact().map(|bytes| bytes as usize) else { return Ok(response) };
+    if !matches!(response.body(), Body::Stream(_)) || bytes > ANSWER_AHEAD_BYTES_MAX {
+        return Ok(response);
+    }
+    let (head, body) = response.into_parts();
+    let mut ahead = Ahead::from(body);
+    match ahead.fill(bytes.max(1), ANSWER_PATIENCE, worker.ahead()).await {
+        // Without budget or patience left, it streams.
+        Ok(_) => Ok(Response::from_parts(head, Body::stream(ahead))),
+        Err(error) => Err(error.0),
     }
 }
 
@@ -127,7 +178,7 @@ async fn forward(setup: &Rc<WorkerSetup>, trail: &Trail, permit: Permit, classif
     Lingering::new(async move { exchange(&forwarder, permit, job, request).await }).await
 }
 
-async fn exchange(forwarder: &Forwarder, permit: Permit, job: Job, request: Request<Incoming>) -> Outcome {
+async fn exchange(forwarder: &Forwarder, permit: Permit, job: Job, request: Request<ClientBody>) -> Outcome {
     forwarder.forward(permit, job, request).await
 }
 

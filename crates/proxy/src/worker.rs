@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use guichet_core::bounds::AHEAD_BYTES_MAX;
 use guichet_core::{Pressure, Reason, Window};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
 
+use crate::ahead::AheadBudget;
 use crate::body::Body;
 use crate::clock;
 use crate::connection::Connection;
@@ -84,9 +86,14 @@ pub struct Worker {
     tally: Arc<Tally>,
     /// Bounded by the listeners of the configuration; they change by restart only.
     listener_slots: HashMap<String, ListenerSlot>,
+    ahead: AheadBudget,
 }
 
 impl Worker {
+    pub(crate) fn ahead(&self) -> &AheadBudget {
+        &self.ahead
+    }
+
     pub(crate) fn setup(&self) -> Rc<WorkerSetup> {
         self.setup.borrow().clone()
     }
@@ -162,11 +169,13 @@ async fn work(mut start: WorkerStart) -> std::io::Result<()> {
     let listener_slots =
         start.sockets.iter().map(|o| (o.listener.name.clone(), start.registry.listener(&o.listener.name))).collect();
     let limits = setup.config.limits.clone();
+    let workers = setup.config.node.workers.max(1);
     let worker = Rc::new(Worker {
         setup: RefCell::new(Rc::new(WorkerSetup::new(setup, start.seed))),
         recorder: start.recorder,
         tally: start.tally,
         listener_slots,
+        ahead: AheadBudget::new(AHEAD_BYTES_MAX / workers),
     });
     let context = WorkerContext::new(worker.clone(), start.index as u16, limits, start.caps);
     let asks = worker.clone();

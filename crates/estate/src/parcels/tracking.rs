@@ -1,4 +1,4 @@
-//! Tracking in the shape of the La Poste tracking interface, version 2: newest event first.
+//! Tracking of parcels, in the shape that public tracking interfaces have: newest event first.
 //!
 //! Late scans take their place by the time of the event. What was delivered stays delivered, whatever comes in later.
 

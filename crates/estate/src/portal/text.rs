@@ -49,7 +49,7 @@ pub(super) struct Text {
 
 pub(super) static FR: Text = Text {
     lang: "fr",
-    brand: "La Poste de Guichet",
+    brand: "Poste de Guichet",
     skip: "Aller au contenu",
     nav: "Navigation principale",
     home: "Accueil",

@@ -1,6 +1,6 @@
 //! The request body on its way from the client to an upstream.
 //!
-//! Nothing is buffered: a frame is taken from the client when the upstream's connection can take it. Since hyper sends
+//! Nothing is buffered here (what the pipeline read ahead is sent first): a frame is taken from the client when the upstream's connection can take it. Since hyper sends
 //! `100 (Continue)` when a body is first polled, and the body is polled only by an upstream connection that has the
 //! request, a request that is refused or finds no server never gets a 100. Where the client asked for it with `Expect`,
 //! the body also waits until the upstream says 100 itself, for a bounded time.
@@ -18,11 +18,11 @@ use futures_util::task::AtomicWaker;
 use guichet_core::Reason;
 use guichet_core::bounds::{EXPECT_WAIT_MS_MAX, LINGER_MS_MAX};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use super::headers;
+use crate::ahead::ClientBody;
 use crate::body::BodyError;
 use crate::connection::Connection;
 
@@ -39,7 +39,7 @@ pub struct BodyBounds {
 
 /// The client's body, shared by the attempts that may read it (only one of them ever gets a frame).
 pub(super) struct Inbound {
-    incoming: RefCell<Option<Incoming>>,
+    incoming: RefCell<Option<ClientBody>>,
     bounds: BodyBounds,
     connection: Option<Rc<Connection>>,
     polled: Cell<bool>,
@@ -62,7 +62,7 @@ pub(super) struct Inbound {
 impl Inbound {
     /// `expect`: the client waits for 100 (Continue), and the upstream will be asked for it.
     pub(super) fn new(
-        incoming: Incoming,
+        incoming: ClientBody,
         bounds: BodyBounds,
         connection: Option<Rc<Connection>>,
         expect: bool,
@@ -222,21 +222,8 @@ impl Inbound {
         }))
     }
 
-    /// The protocol guards know best; otherwise the codec tells bad framing from a client that went away.
     fn blame(&self, error: &hyper::Error) -> Reason {
-        if let Some(reason) = self.connection.as_ref().and_then(|c| c.violation.get()) {
-            return reason;
-        }
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            if let Some(io) = cause.downcast_ref::<std::io::Error>()
-                && matches!(io.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData)
-            {
-                return Reason::BadChunk;
-            }
-            source = cause.source();
-        }
-        if error.is_parse() { Reason::BadChunk } else { Reason::ClientGone }
+        blame(self.connection.as_deref(), error)
     }
 
     /// How long the client may still be waited for.
@@ -248,6 +235,24 @@ impl Inbound {
         let earned = Duration::from_secs_f64(self.bytes.get() as f64 / rate as f64);
         Some((self.bounds.grace + earned).saturating_sub(self.waited.get()))
     }
+}
+
+/// Why a client's body broke: the protocol guards know best; otherwise the codec tells bad framing from a client that went
+/// away.
+pub(crate) fn blame(connection: Option<&Connection>, error: &hyper::Error) -> Reason {
+    if let Some(reason) = connection.and_then(|c| c.violation.get()) {
+        return reason;
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>()
+            && matches!(io.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData)
+        {
+            return Reason::BadChunk;
+        }
+        source = cause.source();
+    }
+    if error.is_parse() { Reason::BadChunk } else { Reason::ClientGone }
 }
 
 /// The body as one attempt sends it.

@@ -51,6 +51,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
 use crate::admit::Permit;
+use crate::ahead::ClientBody;
 use crate::body::Body;
 use crate::clock;
 use crate::connection::Connection;
@@ -63,6 +64,7 @@ pub use connect::TlsError;
 pub use counters::{Count, ForwardCounters};
 pub use headers::{Arrival, Scheme};
 pub use inbound::BodyBounds;
+pub(crate) use inbound::blame;
 use plan::Plan;
 use pool::WorkerPool;
 pub use retry::RetryBudget;
@@ -143,7 +145,7 @@ impl Forwarder {
 
     /// Sends a request and brings the answer. The future may be dropped at any time: the attempt ends and the permit
     /// is released.
-    pub async fn forward(&self, permit: Permit, job: Job, request: Request<Incoming>) -> Outcome {
+    pub async fn forward(&self, permit: Permit, job: Job, request: Request<ClientBody>) -> Outcome {
         let began = Instant::now();
         let Some(pool) = self.pools.get(job.upstream) else {
             let detail = format!("no upstream at position {}", job.upstream);

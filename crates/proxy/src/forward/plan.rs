@@ -8,11 +8,11 @@ use guichet_core::Reason;
 use http::header::{self, CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme as UriScheme};
 use http::{Method, Request, Uri, Version};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::inbound::{Inbound, InboundBody};
 use super::{Job, balance, headers};
+use crate::ahead::ClientBody;
 use crate::config::{Balance, Upstream, UpstreamProtocol};
 
 /// A request that is ready to be sent, as often as need be.
@@ -39,7 +39,7 @@ impl Plan {
     pub(super) fn new(
         upstream: &Upstream,
         job: &Job,
-        mut request: Request<Incoming>,
+        mut request: Request<ClientBody>,
         random: (u64, u64),
     ) -> Result<Self, Unsendable> {
         let h2 = matches!(upstream.protocol, UpstreamProtocol::H2c | UpstreamProtocol::H2);

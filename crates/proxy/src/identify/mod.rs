@@ -10,13 +10,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
-use hyper::body::Incoming;
 
 pub use address::{client_address, trusted};
 pub use cookies::{cookie, issued};
 pub use partner::{KEY_HEADER, PartnerIndex};
 pub use session::{PROOF_COOKIE, SessionSigner};
 
+use crate::ahead::ClientBody;
 use crate::config::Partner;
 use crate::connection::Connection;
 
@@ -27,7 +27,7 @@ pub struct Accepted {
     /// Head of the request.
     pub head: Parts,
     /// Body, not yet read.
-    pub body: Incoming,
+    pub body: ClientBody,
 }
 
 /// A request and who asks.

@@ -73,7 +73,9 @@ pub struct Node {
 /// # Errors
 /// The configuration or the machine does not allow a start; the error names the place and the mend.
 pub fn serve_file(path: &Path) -> anyhow::Result<()> {
-    Node::start_file(path)?.run()
+    let node = Node::start_file(path)?;
+    node.say_open();
+    node.run()
 }
 
 impl Node {
@@ -166,6 +168,15 @@ impl Node {
             log,
             spans,
         })
+    }
+
+    /// Says where it is open, for who started it by hand and for the journal.
+    fn say_open(&self) {
+        let setup = self.setups.borrow();
+        for listener in &setup.config.listeners {
+            eprintln!("guichet: open on {} ({})", listener.address, listener.name);
+        }
+        eprintln!("guichet: metrics, health and status on http://{}/", setup.config.admin.listen);
     }
 
     /// Runs until TERM or INT.

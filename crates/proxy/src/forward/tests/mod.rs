@@ -166,7 +166,7 @@ async fn serve(
     let (permit, released) = permit_for_test();
     let entry = Rc::new(Seen { released, facts: RefCell::default(), failure: RefCell::default() });
     seen.borrow_mut().push(entry.clone());
-    let outcome = forwarder.forward(permit, job, request).await;
+    let outcome = forwarder.forward(permit, job, request.map(Into::into)).await;
     *entry.facts.borrow_mut() = Some(outcome.facts);
     outcome.result.unwrap_or_else(|failure| {
         let status = StatusCode::from_u16(failure.reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
