@@ -44,11 +44,13 @@ pub(crate) struct House {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) guichet: Process,
     /// Ends with the house.
-    _estate: Process,
+    pub(crate) estate: Process,
     pub(crate) http: u16,
     pub(crate) https: u16,
     pub(crate) admin: u16,
     pub(crate) config: PathBuf,
+    /// Keeps the estate's ports ours.
+    _ports: TcpListener,
 }
 
 impl House {
@@ -56,13 +58,13 @@ impl House {
     pub(crate) fn open(extra: &str) -> Self {
         let dir = tempfile::tempdir().expect("temporary folder");
         write_certificates(dir.path());
-        let estate_base = free_range();
+        let (estate_base, ports) = free_range();
         let [http, https, admin] = free_ports();
         let estate = start_estate(dir.path(), estate_base);
         let config = dir.path().join("guichet.toml");
         std::fs::write(&config, config_text(dir.path(), http, https, admin, estate_base, extra)).expect("write config");
         let guichet = start_guichet(&config, dir.path());
-        let house = Self { dir, guichet, _estate: estate, http, https, admin, config };
+        let house = Self { dir, guichet, estate, http, https, admin, config, _ports: ports };
         house.wait_ready();
         house
     }
@@ -77,6 +79,21 @@ impl House {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("guichet.log")).unwrap_or_default()
+    }
+
+    /// The first line of the access log that fits; waits for it, since a thread of its own writes.
+    pub(crate) fn logged(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let log = std::fs::read_to_string(self.dir.path().join("access.log")).unwrap_or_default();
+            // The last line may be half written.
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            if let Some(line) = lines.into_iter().find(|line| fits(line)) {
+                return line;
+            }
+            assert!(Instant::now() < until, "no such line in {log}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub(crate) fn admin_get(&self, path: &str) -> (u16, String) {
@@ -144,19 +161,21 @@ fn free_ports<const N: usize>() -> [u16; N] {
     sockets.map(|socket| socket.local_addr().unwrap().port())
 }
 
-/// Nine free ports in a row; the base is one less than the first.
-fn free_range() -> u16 {
-    for attempt in 0..100u16 {
-        let base = 20_000 + (std::process::id() as u16 % 97) * 100 + attempt * 10;
+/// Nine free ports in a row, and a lock on them; the base is one less than the first. They lie below what the system
+/// gives out for port 0, and the lock, a socket on the port before them, keeps other tests off until the house is gone.
+fn free_range() -> (u16, TcpListener) {
+    for attempt in 0..1000u16 {
+        let base = 20_000 + (std::process::id() as u16 % 1000 + attempt) % 1000 * 10;
+        let Ok(lock) = TcpListener::bind(("127.0.0.1", base)) else { continue };
         if (1..=9).all(|n| TcpListener::bind(("127.0.0.1", base + n)).is_ok()) {
-            return base;
+            return (base, lock);
         }
     }
     panic!("no nine free ports in a row")
 }
 
 /// A CA, a certificate for all services, and a partner's certificate under its own CA.
-fn write_certificates(dir: &Path) {
+pub(crate) fn write_certificates(dir: &Path) {
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     let authority = |name: &str| {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();

@@ -1,6 +1,9 @@
 //! The whole house, with the real binary, real sockets and curl as the client.
 
 mod house;
+mod pressure;
+mod upstream;
+mod wire;
 
 use std::time::Duration;
 
