@@ -9,21 +9,20 @@ use crate::house::{House, write_certificates};
 use crate::upstream::{Upstream, answer_after};
 
 /// One slot and a queue of one: what more comes at once is refused.
-const TINY: &str = "concurrency = { initial = 1, min = 1, max = 1 }\nqueue = { length = 1, wait_ms = 200 }\n";
+const TINY: &str = "concurrency = { initial = 4, min = 4, max = 4 }\nqueue = { length = 1, wait_ms = 200 }\n";
 
 #[test]
 fn what_no_queue_holds_gets_a_503_whose_reference_is_in_the_log() {
     let upstream = Upstream::start(answer_after(Duration::from_millis(300)));
-    let house = House::open(&upstream.service("tiny", "", TINY));
+    let house = House::open(&(upstream.service("tiny", "", TINY) + "\n[limits]\nconnections_per_source = 256\n"));
     let url = format!("https://tiny.localhost:{}/slow?n=[1-200]", house.https);
     let resolve = format!("tiny.localhost:{}:127.0.0.1", house.https);
     let bodies = house.dir.path().join("bodies");
     std::fs::create_dir(&bodies).unwrap();
-    // Over few connections: one source may not have 200.
     let output = Command::new("curl")
         .args(["-s", "--insecure", "--http2", "--parallel", "--parallel-max", "200"])
         .args(["--max-time", "15", "--resolve", &resolve, "-H", "Accept: text/html", "-H", "Accept-Language: en"])
-        .args(["-w", "%{http_code} %header{retry-after}\n", "-o"])
+        .args(["-w", "%{http_code} %header{retry-after} %{errormsg}\n", "-o"])
         .arg(bodies.join("#1.html"))
         .arg(&url)
         .output()

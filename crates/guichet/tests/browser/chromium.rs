@@ -1,0 +1,199 @@
+//! Chromium without a head, driven over the DevTools protocol through a pipe: JSON messages, each ended by a zero byte.
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+/// Names by which the browser is looked for.
+const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+/// Longest wait for an answer or an event.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Events kept until somebody asks for them.
+const EVENTS_MAX: usize = 4096;
+
+pub(crate) struct Browser {
+    child: Child,
+    input: ChildStdin,
+    messages: Receiver<Value>,
+    events: VecDeque<Value>,
+    last_id: u64,
+    session: Option<String>,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts it with one empty page, in which scripts do not run.
+    pub(crate) fn start() -> Self {
+        let found = PROGRAMS.iter().find(|name| {
+            let known = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            known.is_ok_and(|status| status.success())
+        });
+        let Some(program) = found else { panic!("no browser: install one (Debian: apt-get install chromium)") };
+        let profile = tempfile::tempdir().unwrap();
+        // The shell only moves our pipes to the descriptors that DevTools reads and writes.
+        let mut child = Command::new("sh")
+            .args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null", "sh", program])
+            .args(["--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-quic"])
+            .args(["--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-sync"])
+            .args(["--disable-component-update", "--ignore-certificate-errors", "--force-color-profile=srgb"])
+            // Names under localhost lead here; all others lead nowhere.
+            .arg("--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg("about:blank")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start the browser");
+        let input = child.stdin.take().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let (tell, messages) = channel();
+        std::thread::spawn(move || {
+            let (mut buffer, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);
+            while let Ok(count @ 1..) = output.read(&mut chunk) {
+                buffer.extend_from_slice(&chunk[..count]);
+                while let Some(end) = buffer.iter().position(|byte| *byte == 0) {
+                    let message: Vec<u8> = buffer.drain(..=end).collect();
+                    let Ok(message) = serde_json::from_slice(&message[..end]) else { return };
+                    if tell.send(message).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let events = VecDeque::new();
+        let mut browser = Self { child, input, messages, events, last_id: 0, session: None, _profile: profile };
+        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
+        let session = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        browser.session = Some(session["sessionId"].as_str().expect("a session").to_owned());
+        for domain in ["Page.enable", "Network.enable", "Log.enable"] {
+            browser.call(domain, json!({}));
+        }
+        browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+        browser
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.last_id += 1;
+        let mut message = json!({ "id": self.last_id, "method": method, "params": parameters });
+        if let Some(session) = &self.session {
+            message["sessionId"] = session.as_str().into();
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.input.write_all(&bytes).expect("the browser runs");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let message = self.next(until, method);
+            if message["id"] == self.last_id {
+                assert!(message["error"].is_null(), "{method}: {message}");
+                return message["result"].clone();
+            }
+            self.keep(message);
+        }
+    }
+
+    fn next(&self, until: Instant, what: &str) -> Value {
+        let left = until.saturating_duration_since(Instant::now());
+        self.messages.recv_timeout(left).unwrap_or_else(|_| panic!("the browser did not answer: {what}"))
+    }
+
+    fn keep(&mut self, event: Value) {
+        assert!(self.events.len() < EVENTS_MAX, "too many events");
+        self.events.push_back(event);
+    }
+
+    fn wait_for_load(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
+            let event = self.next(until, "load");
+            self.keep(event);
+        }
+    }
+
+    /// Opens a page at a width, in a language; gives what was seen meanwhile.
+    pub(crate) fn open(&mut self, url: &str, width: u32, language: &str) -> Visit {
+        let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Network.setExtraHTTPHeaders", json!({ "headers": { "Accept-Language": language } }));
+        self.events.clear();
+        let answer = self.call("Page.navigate", json!({ "url": url }));
+        assert!(answer["errorText"].is_null(), "{url}: {answer}");
+        self.wait_for_load();
+        self.visit()
+    }
+
+    /// Types into the field that a selector finds, presses Enter, and gives the page that comes.
+    pub(crate) fn submit(&mut self, field: &str, text: &str) -> Visit {
+        self.evaluate(&format!("document.querySelector({}).focus()", json!(field)));
+        self.call("Input.insertText", json!({ "text": text }));
+        self.events.clear();
+        for kind in ["keyDown", "keyUp"] {
+            let key =
+                json!({ "type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r" });
+            self.call("Input.dispatchKeyEvent", key);
+        }
+        self.wait_for_load();
+        self.visit()
+    }
+
+    fn visit(&mut self) -> Visit {
+        let of = |method: &str| self.events.iter().filter(|event| event["method"] == method).collect::<Vec<_>>();
+        let requests = of("Network.requestWillBeSent")
+            .iter()
+            .map(|event| event["params"]["request"]["url"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        let document = of("Network.responseReceived").into_iter().find(|event| event["params"]["type"] == "Document");
+        let status = document.and_then(|event| event["params"]["response"]["status"].as_u64()).unwrap_or_default();
+        let protocol = document.and_then(|event| event["params"]["response"]["protocol"].as_str());
+        let protocol = protocol.unwrap_or_default().to_owned();
+        // What the page's policy forbids shows here. A refusal's own status does too, and is no complaint.
+        let complaints = of("Log.entryAdded")
+            .iter()
+            .filter(|event| event["params"]["entry"]["source"] != "network")
+            .map(|event| event["params"]["entry"]["text"].to_string())
+            .collect();
+        Visit { status, protocol, requests, complaints }
+    }
+
+    /// The value of an expression in the page; ours, not the page's, so it runs although scripts do not.
+    pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
+        let answer = self.call("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true }));
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
+        answer["result"]["value"].clone()
+    }
+
+    /// Writes a picture of the whole page.
+    pub(crate) fn picture(&mut self, file: &Path) {
+        let answer = self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true }));
+        let bytes = base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
+        std::fs::write(file, bytes).unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the browser did to show a page.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    /// Status of the document.
+    pub(crate) status: u64,
+    /// `h2`, `http/1.1`.
+    pub(crate) protocol: String,
+    /// All addresses asked for.
+    pub(crate) requests: Vec<String>,
+    /// Violations of the page's policy, and other errors.
+    pub(crate) complaints: Vec<String>,
+}

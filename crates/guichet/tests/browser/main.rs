@@ -1,0 +1,116 @@
+//! Pages as a visitor sees them, through Guichet, in a real browser in which no script runs. With
+//! `GUICHET_PICTURES=DIR` a picture of each page is left there.
+
+mod chromium;
+#[expect(dead_code, reason = "this test needs a part of the house")]
+#[path = "../e2e/house.rs"]
+mod house;
+#[expect(dead_code, reason = "and of the upstream")]
+#[path = "../e2e/upstream.rs"]
+mod upstream;
+
+use std::time::Duration;
+
+use chromium::{Browser, Visit};
+use house::House;
+use serde_json::json;
+use upstream::{Upstream, answer_after};
+
+/// Widths at which pages must be readable without scrolling sideways: 320 pixels is what WCAG 1.4.10 asks for.
+const WIDTHS: [u32; 2] = [320, 1200];
+
+/// What holds for each page, ours and the estate's.
+fn check(browser: &mut Browser, house: &House, name: &str, visit: &Visit, language: &str, width: u32) {
+    if let Some(dir) = std::env::var_os("GUICHET_PICTURES") {
+        browser.picture(&std::path::Path::new(&dir).join(format!("{name}-{language}-{width}.png")));
+    }
+    let measured = browser.evaluate(
+        "({ lang: document.documentElement.lang, h1: document.querySelectorAll('h1').length, \
+         main: document.querySelectorAll('main').length, scripts: document.querySelectorAll('script').length, \
+         title: document.title.length > 0, wide: document.documentElement.scrollWidth, seen: innerWidth, \
+         unlabelled: [...document.querySelectorAll('input:not([type=hidden])')].filter(i => !i.labels.length).length, \
+         cut: [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).length })",
+    );
+    let wanted = json!({
+        "lang": language, "h1": 1, "main": 1, "scripts": 0, "title": true, "wide": width, "seen": width,
+        "unlabelled": 0, "cut": 0,
+    });
+    assert_eq!(measured, wanted, "{name} {language} {width}");
+    let own = format!("localhost:{}/", house.https);
+    for url in &visit.requests {
+        assert!(url.starts_with("data:") || url.contains(&own), "{name} asks a third party: {url}");
+    }
+    assert_eq!(visit.complaints, Vec::<String>::new(), "{name} {language}");
+}
+
+#[test]
+fn the_portal_is_readable_at_all_widths_in_both_languages() {
+    let house = House::open("");
+    let mut browser = Browser::start();
+    for (language, width) in ["fr", "en"].into_iter().flat_map(|language| WIDTHS.map(|width| (language, width))) {
+        for (name, path) in
+            [("home", "/"), ("track", "/suivi"), ("search", "/recherche?q=colis"), ("login", "/connexion")]
+        {
+            let url = format!("https://portal.localhost:{}{path}", house.https);
+            let visit = browser.open(&url, width, language);
+            assert_eq!((visit.status, visit.protocol.as_str()), (200, "h2"), "{url}");
+            check(&mut browser, &house, name, &visit, language, width);
+        }
+    }
+}
+
+#[test]
+fn forms_work_without_scripts() {
+    let house = House::open("");
+    let mut browser = Browser::start();
+    let portal = format!("https://portal.localhost:{}", house.https);
+    browser.open(&format!("{portal}/"), 320, "fr");
+    let visit = browser.submit("form input[name=id]", "CG100000003FR");
+    assert_eq!(visit.status, 200);
+    assert!(browser.evaluate("location.search").as_str().unwrap().contains("id=CG100000003FR"));
+    let text = browser.evaluate("document.querySelector('main').innerText");
+    assert!(text.as_str().unwrap().contains("CG100000003FR"), "{text}");
+    check(&mut browser, &house, "tracked", &visit, "fr", 320);
+
+    browser.open(&format!("{portal}/connexion"), 320, "fr");
+    browser.evaluate("document.querySelector('input[name=user]').value = 'user0001'");
+    let visit = browser.submit("input[name=password]", "password-0001");
+    assert_eq!(browser.evaluate("location.pathname"), "/compte");
+    check(&mut browser, &house, "account", &visit, "fr", 320);
+}
+
+#[test]
+fn refusals_are_pages_that_can_be_read() {
+    let upstream = Upstream::start(answer_after(Duration::from_secs(8)));
+    let tiny = "concurrency = { initial = 4, min = 4, max = 4 }\nqueue = { length = 1, wait_ms = 100 }\n";
+    let mut house = House::open(&upstream.service("tiny", "", tiny));
+    let mut browser = Browser::start();
+    let address = |service: &str| format!("https://{service}.localhost:{}/", house.https);
+    // Takes the only slot for as long as this test looks.
+    let (url, resolve) = (address("tiny"), format!("tiny.localhost:{}:127.0.0.1", house.https));
+    let mut slow = std::process::Command::new("curl")
+        .args(["-s", "--insecure", "--max-time", "20", "--resolve", &resolve, &url])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    while upstream.heads().is_empty() {
+        assert!(std::time::Instant::now() < until, "the slot is taken");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    house.estate.signal(nix::sys::signal::Signal::SIGKILL);
+    let _ = house.estate.wait(Duration::from_secs(5));
+    let pages =
+        [("unknown", "nobody", 421), ("overload", "tiny", 503), ("partners", "rails", 403), ("gone", "vault", 502)];
+    for (name, service, status) in pages {
+        for (language, width) in ["fr", "en"].into_iter().flat_map(|language| WIDTHS.map(|width| (language, width))) {
+            let visit = browser.open(&address(service), width, language);
+            assert_eq!(visit.status, status, "{name}");
+            check(&mut browser, &house, name, &visit, language, width);
+            let text = browser.evaluate("document.body.innerText").as_str().unwrap().to_owned();
+            assert!(text.contains("G-"), "{name}: a reference in {text}");
+        }
+    }
+    let _ = slow.kill();
+    let _ = slow.wait();
+}
