@@ -5,7 +5,6 @@ mod chromium;
 #[expect(dead_code, reason = "this test needs a part of the house")]
 #[path = "../e2e/house.rs"]
 mod house;
-#[expect(dead_code, reason = "and of the upstream")]
 #[path = "../e2e/upstream.rs"]
 mod upstream;
 
