@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use guichet_core::Reason;
 use guichet_core::bounds::{ANSWER_AHEAD_BYTES_MAX, REQUEST_AHEAD_BYTES_MAX};
+use guichet_core::{Reason, Standing};
 use http::header::SET_COOKIE;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
@@ -21,6 +21,7 @@ use crate::body::Body;
 use crate::classify::{Class, Classified, classify, covers};
 use crate::config::UpstreamProtocol;
 use crate::connection::Connection;
+use crate::desk::Desk as _;
 use crate::forward::{Arrival, BodyBounds, Forwarder, Job, Outcome, Scheme};
 use crate::identify::{Accepted, PROOF_COOKIE, identify, issued};
 use crate::pages::redirect_to_https;
@@ -66,6 +67,9 @@ pub(crate) async fn serve(
         };
     trail.note_class(&classified.class);
 
+    if too_many_streams(&worker, &classified) {
+        return trail.refuse(Reason::TooManyStreams);
+    }
     if let Err(reason) = read_ahead(&worker, &setup, &mut classified).await {
         return trail.refuse(reason);
     }
@@ -106,6 +110,13 @@ fn redirect(trail: Trail, connection: &Connection, head: &http::request::Parts, 
         Some(response) => trail.follow(response),
         None => trail.refuse(Reason::BadHost),
     }
+}
+
+/// Whether a connection has far more streams under way than it was told: it has ignored the bound, or just not heard of
+/// it, so twice as many are let pass. Partners share their one connection over many people.
+fn too_many_streams(worker: &Worker, classified: &Classified) -> bool {
+    classified.class.standing != Standing::Partner
+        && classified.identified.accepted.connection.in_flight.get() > worker.streams_max().saturating_mul(2)
 }
 
 /// Reads the beginning of the request's body before a slot is asked for: see [`crate::ahead`].

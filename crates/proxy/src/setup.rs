@@ -62,11 +62,13 @@ impl Setup {
                 pool.inherit(before);
             }
         }
-        let server_slots = config
+        let server_slots: Vec<Vec<_>> = config
             .upstreams
             .iter()
             .map(|u| u.servers.iter().map(|server| registry.upstream(&u.name, &server.address)).collect())
             .collect();
+        let service_slots: Vec<_> = config.services.iter().map(|s| registry.service(&s.name)).collect();
+        registry.set_live(service_slots.clone(), server_slots.iter().flatten().copied().collect());
         Ok(Self {
             generation: former.map_or(0, |f| f.generation + 1),
             hosts: HostIndex::new(&config.services),
@@ -74,7 +76,7 @@ impl Setup {
             signer: SessionSigner::new(seed),
             admission: Arc::new(admission),
             pools,
-            service_slots: config.services.iter().map(|s| registry.service(&s.name)).collect(),
+            service_slots,
             server_slots,
             brain,
             config,

@@ -111,6 +111,7 @@ fn metrics_health_and_status_tell_what_happens() {
             .any(|l| l.starts_with("guichet_requests_total") && l.contains("service=\"portal\"") && !l.ends_with(" 0"));
         if counted {
             let clients = metrics.lines().filter(|l| !l.starts_with("guichet_upstream"));
+            assert!(metrics.contains("guichet_certificate_expiry_seconds{name=\"portal.localhost\"}"), "{metrics}");
             assert!(clients.clone().all(|l| !l.contains("127.0.0.")), "no client addresses in labels");
             break;
         }

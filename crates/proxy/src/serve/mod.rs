@@ -102,6 +102,9 @@ impl Node {
         registry.set_log(log.counters());
         let (spans, exporter) = traces(&config, &registry)?;
         let certificates = certificates(&config)?;
+        if let Some(store) = &certificates {
+            registry.set_certificates(store.expiries());
+        }
         let keyed = u64::from_le_bytes([seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], seed[6], seed[7]]);
         let sources = Arc::new(Sources::new(keyed, known_after(&config)));
         let setup = Arc::new(Setup::new(config, &seed, sources.clone(), &registry, None)?);

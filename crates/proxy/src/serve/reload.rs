@@ -114,6 +114,7 @@ impl Node {
             && former.config.certificates != config.certificates
         {
             store.replace(&config.certificates).map_err(|error| error.to_string())?;
+            self.registry.set_certificates(store.expiries());
         }
         self.sources.set_known_after(known_after(&config));
         let setup = Setup::new(config, &self.seed, self.sources.clone(), &self.registry, Some(&former))
@@ -129,6 +130,7 @@ impl Node {
             Ok(Changed::Nothing) => {}
             Ok(Changed::Reloaded) => {
                 eprintln!("guichet: certificates reloaded");
+                self.registry.set_certificates(store.expiries());
                 *failing = None;
             }
             Err(error) => {

@@ -43,6 +43,19 @@ impl Table {
         Ok(Self { first: first.ok_or(TlsError::NoneConfigured)?, exact, wildcard })
     }
 
+    /// Each name and when its certificate expires (seconds since 1970).
+    fn expiries(&self) -> Vec<(String, i64)> {
+        let all = self.exact.iter().map(|(name, certified)| (name.clone(), certified));
+        let wildcards = self.wildcard.iter().map(|(suffix, certified)| (format!("*{suffix}"), certified));
+        all.chain(wildcards)
+            .filter_map(|(name, certified)| {
+                let leaf = certified.cert.first()?;
+                let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
+                Some((name, parsed.validity().not_after.timestamp()))
+            })
+            .collect()
+    }
+
     fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
         let Some(name) = name else { return &self.first };
         let name = name.to_ascii_lowercase();
@@ -116,6 +129,12 @@ impl CertificateStore {
         let table = Arc::new(ArcSwap::from_pointee(Table::load(files)?));
         let watched = Watched { files: files.to_vec(), listeners: vec![], stamps };
         Ok(Arc::new(Self { table, watched: Mutex::new(watched) }))
+    }
+
+    /// The names served and when their certificates expire (seconds since 1970), for the metrics.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<(String, i64)> {
+        self.table.load().expiries()
     }
 
     /// Serves other certificates from now on (a reload of the configuration).
