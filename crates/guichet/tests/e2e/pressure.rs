@@ -14,7 +14,7 @@ const TINY: &str = "concurrency = { initial = 4, min = 4, max = 4 }\nqueue = { l
 #[test]
 fn what_no_queue_holds_gets_a_503_whose_reference_is_in_the_log() {
     let upstream = Upstream::start(answer_after(Duration::from_millis(300)));
-    let house = House::open(&(upstream.service("tiny", "", TINY) + "\n[limits]\nconnections_per_source = 256\n"));
+    let house = House::open(&(upstream.service("tiny", "", TINY) + "\n[limits]\nconnections_per_source = 256\nhandshakes_per_source = 256\n"));
     let url = format!("https://tiny.localhost:{}/slow?n=[1-200]", house.https);
     let resolve = format!("tiny.localhost:{}:127.0.0.1", house.https);
     let bodies = house.dir.path().join("bodies");

@@ -94,7 +94,9 @@ fn a_proxied_client_is_counted_by_its_own_address() {
     let door = proxied(ProxyProtocol::Require, true).limits(|l| l.connections_per_source = 1).start();
     let open = |address: &str| {
         let mut stream = connect(&door);
-        write!(stream, "PROXY TCP4 {address} 198.51.100.2 4711 443\r\n{KEEP}").unwrap();
+        // In one piece: who is refused after the first line would meet the reset while writing a second one.
+        let bytes = format!("PROXY TCP4 {address} 198.51.100.2 4711 443\r\n{KEEP}");
+        stream.write_all(bytes.as_bytes()).unwrap();
         stream
     };
     let mut first = open("192.0.2.1");
