@@ -46,6 +46,13 @@ pub const COST_MS_MAX: f64 = 60_000.0;
 /// Bytes of a capacity file.
 pub const CAPACITY_FILE_BYTES_MAX: u64 = 256 * 1024;
 
+/// How long one service waits for a connection to another.
+pub const PEER_CONNECT_MAX: Duration = Duration::from_secs(2);
+/// How long one service waits for the whole answer of another.
+pub const PEER_CALL_MAX: Duration = Duration::from_secs(5);
+/// Bytes of an answer that one service reads from another.
+pub const PEER_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
 /// Readers of one service's database; there is always one writer.
 pub const READERS: u32 = 4;
 /// How long a request waits for a database connection.
@@ -100,5 +107,7 @@ pub const SMS_PURGE_MAX: i64 = 64;
 const _: () = assert!(BODY_BYTES_MAX < DOCUMENT_BYTES_MAX);
 const _: () = assert!((DOCUMENT_BYTES_MAX as i64) < DOCUMENTS_BYTES_PER_USER_MAX);
 const _: () = assert!(CARD_CENTS_MAX < CARD_DAY_CENTS_MAX);
+const _: () = assert!(PEER_CONNECT_MAX.as_millis() < PEER_CALL_MAX.as_millis());
+const _: () = assert!(PEER_CALL_MAX.as_millis() < HANDLER_MAX.as_millis());
 const _: () = assert!(HEAD_READ_MAX.as_secs() > 60);
 const _: () = assert!(PARCELS_SEEDED.is_multiple_of(USERS));

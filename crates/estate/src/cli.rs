@@ -86,9 +86,31 @@ pub struct Common {
     /// Declared capacity (TOML), for drills; without it there are no artificial costs.
     #[arg(long, value_name = "FILE")]
     pub capacity: Option<PathBuf>,
+    /// Public address of each service, with `{}` where its name stands, as `https://{}.localhost:8443`.
+    #[arg(long, value_name = "URL", value_parser = public_url)]
+    pub public_url: Option<String>,
+    /// A service that runs elsewhere, for those here that ask it; may be given several times.
+    #[arg(long = "peer", value_name = "SERVICE=ADDRESS:PORT", value_parser = peer)]
+    pub peers: Vec<(Service, SocketAddr)>,
     /// End when the process that started this one ends.
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    let scheme = text.starts_with("https://") || text.starts_with("http://");
+    if !scheme || text.matches("{}").count() != 1 || text.ends_with('/') {
+        return Err("takes http:// or https://, with {} once for the service's name, as https://{}.localhost:8443".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn peer(text: &str) -> Result<(Service, SocketAddr), String> {
+    let (name, address) = text.split_once('=').ok_or("takes SERVICE=ADDRESS:PORT, as rails=127.0.0.1:9006")?;
+    let service = Service::ALL.into_iter().find(|service| service.name() == name);
+    let service = service.ok_or_else(|| format!("there is no service called {name:?}"))?;
+    let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
+    Ok((service, address))
 }
 
 impl Command {
@@ -144,7 +166,9 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<()> {
     // Before the start, so that a signal in between is not lost.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     raise_file_limit();
-    let estate = Estate::start(&Options { listen, data: common.data.clone(), capacity }).await?;
+    let (public_url, elsewhere) = (common.public_url.clone(), common.peers.clone());
+    let options = Options { listen, data: common.data.clone(), capacity, public_url, elsewhere };
+    let estate = Estate::start(&options).await?;
     announce(&estate)?;
     tokio::select! {
         _ = interrupt.recv() => {}

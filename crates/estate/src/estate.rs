@@ -2,6 +2,7 @@
 
 use crate::capacity::CapacityModel;
 use crate::kit::Kit;
+use crate::peers::Peers;
 use crate::service::Service;
 use crate::store::{Store, Tx};
 use crate::{app, bank, counter, identity, parcels, portal, rails, server, staff, vault};
@@ -20,6 +21,10 @@ pub struct Options {
     pub listen: Vec<(Service, SocketAddr)>,
     /// Folder of the databases, one file a service; made if need be.
     pub data: PathBuf,
+    /// Public address of each service, with `{}` where its name stands; without it, that of its listener.
+    pub public_url: Option<String>,
+    /// Services that run elsewhere, for those here that ask them; a service that is here too is asked here.
+    pub elsewhere: Vec<(Service, SocketAddr)>,
     /// The declared capacity; an empty model has no artificial costs.
     pub capacity: CapacityModel,
 }
@@ -54,9 +59,14 @@ impl Estate {
         make_folder(&options.data)?;
         let (stop, stopped) = watch::channel(false);
         let mut estate = Self { addresses: Vec::new(), stop, tasks: Vec::new(), stores: Vec::new() };
+        let mut addresses = options.elsewhere.clone();
+        for (service, listener) in &bound {
+            addresses.push((*service, listener.local_addr()?));
+        }
+        let peers = Peers::new(addresses, options.public_url.as_deref());
         for (service, listener) in bound {
             let store = open(&options.data, service).await?;
-            let kit = Kit::new(service, store.clone(), options.capacity.of(service));
+            let kit = Kit::new(service, store.clone(), options.capacity.of(service), peers.clone());
             estate.addresses.push((service, listener.local_addr()?));
             estate.stores.push(store);
             estate.tasks.push(tokio::spawn(server::serve(listener, router(&kit), stopped.clone())));

@@ -5,6 +5,7 @@ use crate::capacity::ServiceCapacity;
 use crate::credentials::{Passwords, User};
 use crate::gate::{Gate, Operation};
 use crate::once::{Demand, Taken, Turn, UnderWay};
+use crate::peers::Peers;
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::sessions::{Life, Sessions};
@@ -27,14 +28,15 @@ pub(crate) struct Kit {
     pub(crate) service: Service,
     pub(crate) store: Store,
     pub(crate) passwords: Passwords,
+    pub(crate) peers: Peers,
     gate: Arc<Gate>,
     under_way: UnderWay,
 }
 
 impl Kit {
-    pub(crate) fn new(service: Service, store: Store, capacity: ServiceCapacity) -> Self {
+    pub(crate) fn new(service: Service, store: Store, capacity: ServiceCapacity, peers: Peers) -> Self {
         let passwords = Passwords::new(&store);
-        Self { service, passwords, gate: Gate::new(capacity), under_way: UnderWay::default(), store }
+        Self { service, passwords, peers, gate: Gate::new(capacity), under_way: UnderWay::default(), store }
     }
 
     pub(crate) fn sessions(&self, life: Life) -> Sessions {

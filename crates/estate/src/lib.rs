@@ -27,6 +27,7 @@ mod kit;
 mod ledger;
 mod once;
 mod parcels;
+mod peers;
 mod portal;
 mod problem;
 mod rails;

@@ -8,6 +8,7 @@ mod portal;
 
 use crate::capacity::ServiceCapacity;
 use crate::kit::Kit;
+use crate::peers::Peers;
 use crate::service::Service;
 use crate::{estate, ids};
 use axum::Router;
@@ -72,7 +73,7 @@ impl Lab {
     async fn new(service: Service) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = estate::open(dir.path(), service).await.unwrap();
-        let kit = Kit::new(service, store, ServiceCapacity::unmetered());
+        let kit = Kit::new(service, store, ServiceCapacity::unmetered(), Peers::new([], None));
         let router = estate::router(&kit);
         Self { kit, router, _dir: std::sync::Arc::new(dir) }
     }
