@@ -100,7 +100,9 @@ pub struct Common {
 fn public_url(text: &str) -> Result<String, String> {
     let scheme = text.starts_with("https://") || text.starts_with("http://");
     if !scheme || text.matches("{}").count() != 1 || text.ends_with('/') {
-        return Err("takes http:// or https://, with {} once for the service's name, as https://{}.localhost:8443".into());
+        return Err(
+            "takes http:// or https://, with {} once for the service's name, as https://{}.localhost:8443".into()
+        );
     }
     Ok(text.to_owned())
 }

@@ -126,7 +126,8 @@ mod tests {
         // Nobody listens there: it was bound, and is free again.
         let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let peers = Peers::new([(Service::Rails, address), (Service::Vault, gone)], None);
-        let answer = peers.call(Service::Rails, "POST", "/echo", &[("content-type", "text/plain")], "hello").await.unwrap();
+        let answer =
+            peers.call(Service::Rails, "POST", "/echo", &[("content-type", "text/plain")], "hello").await.unwrap();
         assert_eq!((answer.status.as_u16(), &answer.body[..]), (202, &b"hello"[..]));
         assert_eq!(answer.headers["x-told"], "yes");
         for (service, path, expected) in [
