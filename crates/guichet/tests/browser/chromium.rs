@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -24,31 +25,38 @@ pub(crate) struct Browser {
     events: VecDeque<Value>,
     last_id: u64,
     session: Option<String>,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts it with one empty page, in which scripts do not run.
-    pub(crate) fn start() -> Self {
+    /// Starts it with one empty page, in which scripts do not run. It trusts the key whose SHA-256 stands in `key.sha256` of
+    /// this folder as it would trust a real certificate: told to ignore all errors instead, it would break off each first
+    /// handshake, which no real visitor does.
+    pub(crate) fn start(certificates: &Path) -> Self {
         let found = PROGRAMS.iter().find(|name| {
             let known = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
             known.is_ok_and(|status| status.success())
         });
         let Some(program) = found else { panic!("no browser: install one (Debian: apt-get install chromium)") };
         let profile = tempfile::tempdir().unwrap();
+        let trusted = std::fs::read_to_string(certificates.join("key.sha256")).unwrap();
         // The shell only moves our pipes to the descriptors that DevTools reads and writes.
         let mut child = Command::new("sh")
             .args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null", "sh", program])
             .args(["--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-quic"])
             .args(["--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-sync"])
-            .args(["--disable-component-update", "--ignore-certificate-errors", "--force-color-profile=srgb"])
+            .args(["--disable-component-update", "--force-color-profile=srgb"])
+            .arg(format!("--ignore-certificate-errors-spki-list={trusted}"))
             // Names under localhost lead here; all others lead nowhere.
             .arg("--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
+            // What it leaves behind goes with the profile.
+            .env("TMPDIR", profile.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .expect("start the browser");
         let input = child.stdin.take().unwrap();
@@ -68,7 +76,7 @@ impl Browser {
             }
         });
         let events = VecDeque::new();
-        let mut browser = Self { child, input, messages, events, last_id: 0, session: None, _profile: profile };
+        let mut browser = Self { child, input, messages, events, last_id: 0, session: None, profile };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
         let session = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
         browser.session = Some(session["sessionId"].as_str().expect("a session").to_owned());
@@ -180,8 +188,14 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // The browser's own children write to the profile too: all of them end, or its folder could not be removed.
+        let group = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         let _ = self.child.wait();
+        let until = Instant::now() + PATIENCE;
+        while std::fs::remove_dir_all(self.profile.path()).is_err() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

@@ -41,7 +41,6 @@ impl Drop for Process {
 }
 
 pub(crate) struct House {
-    pub(crate) dir: tempfile::TempDir,
     pub(crate) guichet: Process,
     /// Ends with the house.
     pub(crate) estate: Process,
@@ -51,6 +50,8 @@ pub(crate) struct House {
     pub(crate) config: PathBuf,
     /// Keeps the estate's ports ours.
     _ports: TcpListener,
+    /// Last, so that nobody writes there any more when it is removed.
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl House {
@@ -64,7 +65,7 @@ impl House {
         let config = dir.path().join("guichet.toml");
         std::fs::write(&config, config_text(dir.path(), http, https, admin, estate_base, extra)).expect("write config");
         let guichet = start_guichet(&config, dir.path());
-        let house = Self { dir, guichet, estate, http, https, admin, config, _ports: ports };
+        let house = Self { guichet, estate, http, https, admin, config, _ports: ports, dir };
         house.wait_ready();
         house
     }
@@ -176,7 +177,10 @@ fn free_range() -> (u16, TcpListener) {
 
 /// A CA, a certificate for all services, and a partner's certificate under its own CA.
 pub(crate) fn write_certificates(dir: &Path) {
+    use base64::Engine as _;
+    use rcgen::PublicKeyData as _;
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    use sha2::Digest as _;
     let authority = |name: &str| {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -190,13 +194,14 @@ pub(crate) fn write_certificates(dir: &Path) {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
+        let certificate = params.signed_by(&key, issuer).unwrap().pem();
+        (certificate, key.serialize_pem(), key.subject_public_key_info())
     };
     let (ca, issuer) = authority("test CA");
     let hosts = SERVICES.iter().map(|s| format!("{s}.localhost")).collect();
-    let (cert, key) = leaf(&issuer, "portal.localhost", hosts);
+    let (cert, key, public_key) = leaf(&issuer, "portal.localhost", hosts);
     let (partner_ca, partner_issuer) = authority("partner CA");
-    let (partner, partner_key) = leaf(&partner_issuer, "cash-machines", vec![]);
+    let (partner, partner_key, _) = leaf(&partner_issuer, "cash-machines", vec![]);
     for (name, text) in [
         ("ca.pem", ca),
         ("cert.pem", cert),
@@ -204,6 +209,8 @@ pub(crate) fn write_certificates(dir: &Path) {
         ("partner-ca.pem", partner_ca),
         ("partner.pem", partner),
         ("partner-key.pem", partner_key),
+        // By which a browser can be told to trust this key: it knows none of these authorities.
+        ("key.sha256", base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(public_key))),
     ] {
         std::fs::write(dir.join(name), text).unwrap();
     }
