@@ -53,6 +53,11 @@ pub const PEER_CALL_MAX: Duration = Duration::from_secs(5);
 /// Bytes of an answer that one service reads from another.
 pub const PEER_ANSWER_BYTES_MAX: usize = 256 * 1024;
 
+/// Lines of a file of acknowledged operations.
+pub const ACKNOWLEDGED_MAX: usize = 10_000_000;
+/// Bytes of one such line.
+pub const ACKNOWLEDGED_LINE_BYTES_MAX: usize = 256;
+
 /// Readers of one service's database; there is always one writer.
 pub const READERS: u32 = 4;
 /// How long a request waits for a database connection.

@@ -3,12 +3,14 @@
 use crate::capacity::CapacityModel;
 use crate::estate::{Estate, Options};
 use crate::service::Service;
+use crate::verify;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,6 +46,8 @@ pub enum Command {
     Parcels(One),
     /// Files read by the staff.
     Staff(One),
+    /// Check what must hold in the stores of a data folder: a table, and exit status 1 if anything is broken.
+    Verify(Verify),
     /// Write the verifiers of the published test passwords (`seed/verifiers.bin` of the source).
     #[command(hide = true)]
     MakeVerifiers {
@@ -75,6 +79,20 @@ pub struct One {
     /// What each service takes besides.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// Options of `verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Folder of the databases; the services may be running.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// What clients were told is done: lines of `SERVICE ROUTE KEY`. Each must be there exactly once.
+    #[arg(long, value_name = "FILE")]
+    pub acknowledged: Option<PathBuf>,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of each service.
@@ -134,7 +152,7 @@ impl Command {
             Self::Counter(options) => (one(Service::Counter, options), &options.common),
             Self::Parcels(options) => (one(Service::Parcels, options), &options.common),
             Self::Staff(options) => (one(Service::Staff, options), &options.common),
-            Self::MakeVerifiers { .. } => return None,
+            Self::Verify(_) | Self::MakeVerifiers { .. } => return None,
         })
     }
 }
@@ -143,7 +161,7 @@ impl Command {
 ///
 /// # Errors
 /// When the capacity file is wrong, a port is taken, or the data folder can't be used.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start the runtime")?;
     let done = runtime.block_on(run_async(cli));
@@ -156,12 +174,17 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_async(cli: Cli) -> anyhow::Result<()> {
-    if let Command::MakeVerifiers { file } = &cli.command {
-        let verifiers = crate::credentials::make_verifiers()?;
-        return std::fs::write(file, verifiers).with_context(|| format!("{}: can't write", file.display()));
+pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
+        Command::MakeVerifiers { file } => {
+            let verifiers = crate::credentials::make_verifiers()?;
+            std::fs::write(file, verifiers).with_context(|| format!("{}: can't write", file.display()))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Verify(options) => return verify_stores(options).await,
+        _ => {}
     }
-    let Some((listen, common)) = cli.command.listen() else { return Ok(()) };
+    let Some((listen, common)) = cli.command.listen() else { return Ok(ExitCode::SUCCESS) };
     let capacity = common.capacity.as_deref().map(CapacityModel::load).transpose()?.unwrap_or_default();
     // The parent is the one of now: if it ends during the start, that counts.
     let parent = common.exit_with_parent.then(std::os::unix::process::parent_id);
@@ -178,7 +201,15 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<()> {
         () = parent_gone(parent) => {}
     }
     estate.stop().await;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Exit status 1 says that an invariant is broken; what can't be read at all is an error.
+async fn verify_stores(options: &Verify) -> anyhow::Result<ExitCode> {
+    let findings = verify::verify(&options.data, options.acknowledged.as_deref()).await?;
+    let text = if options.json { serde_json::to_string(&findings)? + "\n" } else { verify::table(&findings) };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn announce(estate: &Estate) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 
 use crate::problem::Problem;
 use crate::store::Tx;
+use crate::verify::{Invariant, zero};
 use http::StatusCode;
 
 /// The tables.
@@ -136,25 +137,50 @@ pub(crate) async fn open_accounts(tx: &mut Tx, accounts: &[Opening], at_ms: i64)
     Ok(())
 }
 
-/// What must hold at any time; for tests. Gives the first thing that does not.
+/// What must hold in a ledger at any time.
+pub(crate) const INVARIANTS: [Invariant; 7] = [
+    zero(
+        "each transaction sums to zero",
+        "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY journal HAVING sum(amount_cents) <> 0)",
+    ),
+    zero("no money came or went: all balances sum to zero", "SELECT coalesce(sum(balance_cents), 0) FROM account"),
+    zero(
+        "a balance is the sum of its entries",
+        "SELECT count(*) FROM account a
+         WHERE balance_cents <> coalesce((SELECT sum(amount_cents) FROM entry WHERE account = a.id), 0)",
+    ),
+    zero(
+        "each entry tells the balance that it left",
+        "SELECT count(*) FROM (SELECT balance_cents, sum(amount_cents) OVER (PARTITION BY account ORDER BY id) AS so_far FROM entry)
+         WHERE balance_cents <> so_far",
+    ),
+    zero("no account is below its floor", "SELECT count(*) FROM account WHERE balance_cents < floor_cents"),
+    zero("no transaction is empty", "SELECT count(*) FROM journal WHERE id NOT IN (SELECT journal FROM entry)"),
+    zero(
+        "the journal has no gap",
+        "SELECT coalesce(max(id), 0) - count(*) FROM journal",
+    ),
+];
+
+/// The invariants of a ledger, then those of the service that keeps it.
+pub(crate) const fn with_ledger<const OWN: usize, const ALL: usize>(own: [Invariant; OWN]) -> [Invariant; ALL] {
+    let mut all = [INVARIANTS[0]; ALL];
+    let mut n = 0;
+    while n < ALL {
+        all[n] = if n < INVARIANTS.len() { INVARIANTS[n] } else { own[n - INVARIANTS.len()] };
+        n += 1;
+    }
+    all
+}
+
+/// The first thing that does not hold and should; for tests.
 #[cfg(test)]
 pub(crate) async fn fault(store: &crate::store::Store) -> Option<String> {
-    for (what, sql) in [
-        (
-            "a transaction does not sum to zero",
-            "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY journal HAVING sum(amount_cents) <> 0)",
-        ),
-        ("the balances do not sum to zero", "SELECT abs(sum(balance_cents)) FROM account"),
-        (
-            "a balance is not the sum of its entries",
-            "SELECT count(*) FROM account a WHERE balance_cents <> coalesce((SELECT sum(amount_cents) FROM entry WHERE account = a.id), 0)",
-        ),
-        ("an account is below its floor", "SELECT count(*) FROM account WHERE balance_cents < floor_cents"),
-        ("a journal entry is empty", "SELECT count(*) FROM journal WHERE id NOT IN (SELECT journal FROM entry)"),
-    ] {
+    for invariant in INVARIANTS {
+        let crate::verify::Check::Zero(sql) = invariant.check else { continue };
         let count: i64 = sqlx::query_scalar(sql).fetch_one(&store.reader).await.unwrap();
         if count != 0 {
-            return Some(format!("{what}: {count}"));
+            return Some(format!("{}: {count} against it", invariant.name));
         }
     }
     None

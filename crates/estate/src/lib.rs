@@ -16,6 +16,7 @@ pub mod cli;
 pub mod estate;
 pub mod ids;
 pub mod service;
+pub mod verify;
 
 mod app;
 mod bank;

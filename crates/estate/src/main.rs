@@ -2,6 +2,6 @@
 
 use clap::Parser as _;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<std::process::ExitCode> {
     guichet_estate::cli::run(guichet_estate::Cli::parse())
 }

@@ -94,6 +94,22 @@ impl Store {
         Ok((store, None))
     }
 
+    /// Opens the file of a service to read it as it is, whatever version wrote it; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the file can't be opened.
+    pub(crate) async fn open_existing(dir: &Path, service: Service) -> anyhow::Result<Option<Self>> {
+        let path = dir.join(format!("{}.sqlite3", service.name()));
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let options =
+            SqliteConnectOptions::new().filename(&path).busy_timeout(Duration::from_secs(5)).pragma("query_only", "ON");
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(POOL_WAIT_MAX);
+        let pool = pool.connect_with(options).await.with_context(|| format!("{}: can't open", path.display()))?;
+        Ok(Some(Self { writer: pool.clone(), reader: pool }))
+    }
+
     /// Begins a transaction that may write; others wait their turn.
     pub(crate) async fn begin(&self) -> Result<Tx, sqlx::Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await

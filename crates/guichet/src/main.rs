@@ -90,7 +90,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Demo(arguments) => demo::run(&arguments).map(done),
         Command::Drill(arguments) => guichet_drill::run(&arguments, &fronts()),
-        Command::Estate(cli) => guichet_estate::run(cli).map(done),
+        Command::Estate(cli) => guichet_estate::run(cli),
         Command::Bench(arguments) => bench(&arguments).map(done),
         Command::Peers { action: PeersAction::Install { names } } => {
             guichet_drill::fronts::install_peers(&names).map(done)

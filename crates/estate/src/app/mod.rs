@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
 use crate::store::{Tx, now_ms, rfc3339};
+use crate::verify::{Invariant, zero};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -26,6 +27,11 @@ CREATE TABLE approval (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX approval_owner ON approval (owner);
 "];
+
+pub(crate) const INVARIANTS: &[Invariant] = &[zero(
+    "an approval has a moment of decision if and only if it was decided",
+    "SELECT count(*) FROM approval WHERE (status = 'waiting') <> (decided_ms IS NULL)",
+)];
 
 #[derive(Clone)]
 struct App {

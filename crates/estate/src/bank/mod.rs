@@ -12,6 +12,7 @@ use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
 use crate::store::{Tx, rfc3339};
+use crate::verify::{Invariant, zero};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -20,6 +21,25 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 pub(crate) const MIGRATIONS: &[&str] = &[ledger::SCHEMA, transfers::SCHEMA];
+
+/// Beside those of the ledger.
+pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<3, 10>([
+    zero(
+        "each booked transfer moved its money exactly once",
+        "SELECT count(*) FROM transfer t WHERE status = 'booked' AND 1 <> (SELECT count(*) FROM entry e
+         WHERE e.journal = t.journal AND e.account = t.payer AND e.amount_cents = -t.amount_cents)",
+    ),
+    zero(
+        "no money moved for a transfer that is not booked, or for two",
+        "SELECT (SELECT count(*) FROM transfer WHERE status <> 'booked' AND journal IS NOT NULL)
+         + (SELECT count(*) FROM journal j WHERE kind = 'transfer' AND 1 <> (SELECT count(*) FROM transfer WHERE journal = j.id))",
+    ),
+    zero(
+        "each answer that was given tells of a transfer of its caller",
+        "SELECT count(*) FROM idempotency i WHERE route = 'transfers' AND status < 300 AND NOT EXISTS (SELECT 1 FROM transfer t
+         WHERE t.id = i.answer->>'id' AND t.owner = i.caller AND t.amount_cents = i.answer->>'amount_cents')",
+    ),
+]);
 
 #[derive(Clone)]
 pub(crate) struct Bank {

@@ -8,10 +8,12 @@ use crate::once::{Demand, Taken, hash, key};
 use crate::problem::Problem;
 use crate::seed;
 use crate::store::{Tx, now_ms, rfc3339};
+use crate::verify::{Chain, Check, Invariant, Link, zero};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
+use futures_util::TryStreamExt as _;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,6 +27,30 @@ CREATE TABLE operation (
 CREATE TRIGGER operation_kept BEFORE UPDATE ON operation BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER operation_stays BEFORE DELETE ON operation BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 "];
+
+pub(crate) const INVARIANTS: &[Invariant] = &[
+    Invariant { name: "each terminal's journal is whole, in order and unchanged", check: Check::Code(|tx| Box::pin(broken_chain(tx))) },
+    zero(
+        "each receipt that was given tells of an operation in the journal",
+        "SELECT count(*) FROM idempotency i WHERE route = 'operations' AND status < 300 AND NOT EXISTS (SELECT 1 FROM operation o
+         WHERE o.id = i.answer->>'id' AND o.office || '/' || o.terminal = i.caller AND o.hash = i.answer->>'hash')",
+    ),
+];
+
+async fn broken_chain(tx: &mut sqlx::SqliteConnection) -> anyhow::Result<Option<String>> {
+    let mut entries =
+        sqlx::query_as::<_, Entry>("SELECT * FROM operation ORDER BY office, terminal, sequence").fetch(&mut *tx);
+    let mut chain = Chain::default();
+    while let Some(entry) = entries.try_next().await? {
+        let hashed = entry.hashed();
+        let Entry { office, terminal, sequence, previous, hash, .. } = entry;
+        let link = Link { chain: format!("{office}/{terminal}"), place: sequence, previous, hash, hashed };
+        if let Some(fault) = chain.follow(link) {
+            return Ok(Some(fault));
+        }
+    }
+    Ok(None)
+}
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "lowercase")]

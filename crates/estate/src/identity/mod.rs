@@ -7,6 +7,7 @@ use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
 use crate::store::Tx;
+use crate::verify::{Invariant, zero};
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -17,6 +18,12 @@ use serde_json::json;
 pub(crate) const MIGRATIONS: &[&str] = &[
     "CREATE TABLE person (user TEXT PRIMARY KEY, given_name TEXT NOT NULL, family_name TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 ];
+
+pub(crate) const INVARIANTS: &[Invariant] = &[zero(
+    "who can sign in is somebody, and who is somebody can sign in",
+    "SELECT (SELECT count(*) FROM credential WHERE user NOT IN (SELECT user FROM person))
+     + (SELECT count(*) FROM person WHERE user NOT IN (SELECT user FROM credential))",
+)];
 
 #[derive(Clone)]
 struct Identity {

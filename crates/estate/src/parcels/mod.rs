@@ -10,6 +10,7 @@ use crate::once::{Demand, Taken, hash};
 use crate::problem::Problem;
 use crate::seed;
 use crate::store::{Tx, now_ms, rfc3339};
+use crate::verify::{Invariant, zero};
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -26,6 +27,18 @@ CREATE TABLE scan (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX scan_parcel ON scan (parcel, event_ms);
 "];
+
+pub(crate) const INVARIANTS: &[Invariant] = &[
+    zero(
+        "each scan that was acknowledged is there, for its parcel and with its code",
+        "SELECT count(*) FROM idempotency i WHERE route = 'scans' AND status < 300 AND NOT EXISTS (SELECT 1 FROM scan s
+         WHERE s.id = i.key AND s.parcel = i.answer->>'parcel' AND s.code = i.answer->>'code' AND s.body_hash = i.body_hash)",
+    ),
+    zero(
+        "no scan was recorded long before it happened",
+        "SELECT count(*) FROM scan WHERE event_ms > recorded_ms + 600000",
+    ),
+];
 
 /// Test data: parcels with their first steps.
 pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {

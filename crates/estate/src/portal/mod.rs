@@ -16,6 +16,7 @@ use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
 use crate::store::{Tx, rfc3339};
+use crate::verify::{Invariant, zero};
 use askama::Template;
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -33,6 +34,11 @@ CREATE INDEX step_owner ON step (owner);
 CREATE TABLE topic (lang TEXT NOT NULL, title TEXT NOT NULL, words TEXT NOT NULL, folded TEXT NOT NULL) STRICT;
 "];
 const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b2f82"/><path d="M6 22V12a10 10 0 0 1 20 0v10z" fill="#ffcb1f"/><path d="M10 22v-9a6 6 0 0 1 12 0v9z" fill="#071d52"/><rect x="4" y="22" width="24" height="4" rx="1.5" fill="#fff"/></svg>"##;
+
+pub(crate) const INVARIANTS: &[Invariant] = &[zero(
+    "no parcel belongs to two people",
+    "SELECT count(*) FROM (SELECT 1 FROM step GROUP BY parcel HAVING count(DISTINCT owner) > 1)",
+)];
 
 #[derive(Clone)]
 struct Portal {

@@ -11,6 +11,7 @@ use crate::once::{Demand, Taken, hash, key};
 use crate::problem::Problem;
 use crate::seed;
 use crate::store::{Tx, now_ms};
+use crate::verify::{Invariant, zero};
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -32,6 +33,31 @@ pub(crate) const MIGRATIONS: &[&str] = &[
      CREATE TABLE sms (id TEXT PRIMARY KEY, recipient TEXT NOT NULL, text TEXT NOT NULL, queued_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
      CREATE INDEX sms_age ON sms (queued_ms);",
 ];
+/// Beside those of the ledger.
+pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<4, 11>([
+    zero(
+        "each approved card payment took its money exactly once",
+        "SELECT abs((SELECT count(*) FROM authorisation WHERE code = '00') - (SELECT count(*) FROM journal WHERE kind = 'card'))
+         + abs((SELECT coalesce(sum(amount_cents), 0) FROM authorisation WHERE code = '00')
+           + (SELECT coalesce(sum(amount_cents), 0) FROM entry e JOIN journal j ON j.id = e.journal
+              WHERE j.kind = 'card' AND e.account <> 'world'))",
+    ),
+    zero(
+        "each card answer that was given tells of an authorisation with that result",
+        "SELECT count(*) FROM idempotency i WHERE route = 'authorisations' AND status < 300 AND NOT EXISTS (
+           SELECT 1 FROM authorisation a WHERE a.id = CAST(i.answer->>'authorisation' AS INTEGER) AND a.code = i.answer->>'code'
+           AND a.terminal = i.caller)",
+    ),
+    zero(
+        "each settled instant transfer moved money exactly once, no rejected one did",
+        "SELECT count(*) FROM idempotency i WHERE route = 'instant' AND status < 300
+         AND (i.answer->>'status' = 'ACSC') <> (SELECT count(*) FROM journal j WHERE j.kind = 'instant' AND j.reference = i.answer->>'id')",
+    ),
+    zero(
+        "no instant transfer was booked twice",
+        "SELECT count(*) FROM (SELECT 1 FROM journal WHERE kind = 'instant' GROUP BY reference HAVING count(*) > 1)",
+    ),
+]);
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// A text message that could not be handed on for this long is of no use any more.
 const SMS_LIFE_MS: i64 = 5 * 60 * 1000;

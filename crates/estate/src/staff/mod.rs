@@ -10,10 +10,12 @@ use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
 use crate::store::{Tx, now_ms};
+use crate::verify::{Chain, Check, Invariant, Link};
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
+use futures_util::TryStreamExt as _;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -28,6 +30,30 @@ CREATE INDEX audit_agent ON audit (agent, at_ms);
 CREATE TRIGGER audit_kept BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 CREATE TRIGGER audit_stays BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 "];
+pub(crate) const INVARIANTS: &[Invariant] = &[Invariant {
+    name: "the audit is whole, in order and unchanged",
+    check: Check::Code(|tx| Box::pin(broken_chain(tx))),
+}];
+
+type AuditRow = (i64, i64, String, String, String, String, String, String);
+
+async fn broken_chain(tx: &mut sqlx::SqliteConnection) -> anyhow::Result<Option<String>> {
+    let sql = "SELECT id, at_ms, agent, file, case_reference, verdict, previous, hash FROM audit ORDER BY id";
+    let mut rows = sqlx::query_as::<_, AuditRow>(sql).fetch(&mut *tx);
+    let mut chain = Chain::default();
+    while let Some((place, at_ms, agent, file, case, verdict, previous, hash)) = rows.try_next().await? {
+        let hashed = entry_hash(&previous, at_ms, &agent, &file, &case, &verdict);
+        if let Some(fault) = chain.follow(Link { chain: "audit".to_owned(), place, previous, hash, hashed }) {
+            return Ok(Some(fault));
+        }
+    }
+    Ok(None)
+}
+
+fn entry_hash(previous: &str, at_ms: i64, agent: &str, file: &str, case: &str, verdict: &str) -> String {
+    hex::encode(hash(json!([previous, at_ms, agent, file, case, verdict]).to_string().as_bytes()))
+}
+
 const HOUR_MS: i64 = 3_600_000;
 
 #[derive(Clone)]
@@ -130,7 +156,7 @@ async fn record(tx: &mut Tx, agent: &str, file: &str, case: &str, verdict: &str,
     let previous: Option<String> =
         sqlx::query_scalar("SELECT hash FROM audit ORDER BY id DESC LIMIT 1").fetch_optional(&mut **tx).await?;
     let previous = previous.unwrap_or_default();
-    let hashed = hex::encode(hash(json!([previous, now, agent, file, case, verdict]).to_string().as_bytes()));
+    let hashed = entry_hash(&previous, now, agent, file, case, verdict);
     let done = sqlx::query(
         "INSERT INTO audit (at_ms, agent, file, case_reference, verdict, previous, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
     )

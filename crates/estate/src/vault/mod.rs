@@ -10,6 +10,7 @@ use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
 use crate::store::{Tx, now_ms, rfc3339};
+use crate::verify::{Check, Invariant, zero};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -26,6 +27,37 @@ CREATE TABLE document (
 ) STRICT;
 CREATE INDEX document_owner ON document (owner, received_ms);
 "];
+
+pub(crate) const INVARIANTS: &[Invariant] = &[
+    Invariant { name: "each document has the size and the hash of its receipt", check: Check::Code(|tx| Box::pin(altered(tx))) },
+    zero(
+        "each document has an owner who exists",
+        "SELECT count(*) FROM document WHERE owner NOT IN (SELECT user FROM credential)",
+    ),
+    zero(
+        "each receipt that was given tells of a document of its owner",
+        "SELECT count(*) FROM idempotency i WHERE route = 'documents' AND status < 300 AND NOT EXISTS (SELECT 1 FROM document d
+         WHERE d.id = i.answer->>'id' AND d.owner = i.caller AND d.sha256 = i.answer->>'sha256')",
+    ),
+];
+
+/// The first document that is not what its receipt says.
+async fn altered(tx: &mut sqlx::SqliteConnection) -> anyhow::Result<Option<String>> {
+    let mut after = String::new();
+    // One at a time: together they would not fit in memory.
+    loop {
+        let next: Option<(String, i64, String, Vec<u8>)> =
+            sqlx::query_as("SELECT id, size_bytes, sha256, content FROM document WHERE id > ? ORDER BY id LIMIT 1")
+                .bind(&after)
+                .fetch_optional(&mut *tx)
+                .await?;
+        let Some((id, size, sha256, content)) = next else { return Ok(None) };
+        if i64::try_from(content.len()).ok() != Some(size) || hex::encode(Sha256::digest(&content)) != sha256 {
+            return Ok(Some(format!("{id} is not what its receipt says")));
+        }
+        after = id;
+    }
+}
 
 #[derive(Clone)]
 struct Vault {
