@@ -8,6 +8,9 @@ use crate::services::{SERVICES, index_of};
 #[must_use]
 pub(crate) fn broken(scenario: &Scenario, score: &FrontScore) -> Vec<String> {
     let mut list = Vec::new();
+    for broken in score.invariants.iter().filter(|invariant| !invariant.ok) {
+        list.push(format!("{}: {}: does not hold: {} ({})", score.front, broken.service, broken.name, broken.detail));
+    }
     for expect in scenario.expects.iter().filter(|e| e.front == score.front) {
         if let Some(most) = expect.time_to_protect_ms_max
             && score.time_to_protect_ms.is_none_or(|ms| ms > most)

@@ -10,6 +10,8 @@ pub struct Op {
     pub service: &'static str,
     /// The operation, as in `x-estate-op`.
     pub name: &'static str,
+    /// What it is to the person who does it.
+    pub what: &'static str,
     /// HTTP method.
     pub method: &'static str,
     /// Statuses that are right.
@@ -18,8 +20,14 @@ pub struct Op {
     pub needs_session: bool,
 }
 
-const fn op(service: &'static str, name: &'static str, method: &'static str, statuses: &'static [u16]) -> Op {
-    Op { service, name, method, statuses, needs_session: false }
+const fn op(
+    service: &'static str,
+    name: &'static str,
+    method: &'static str,
+    statuses: &'static [u16],
+    what: &'static str,
+) -> Op {
+    Op { service, name, what, method, statuses, needs_session: false }
 }
 
 const fn with_session(op: Op) -> Op {
@@ -32,45 +40,45 @@ const LOGGED_IN: &[u16] = &[200, 201, 303];
 
 /// Every operation; `root` is `GET /` on any service, for attackers.
 pub const OPS: &[Op] = &[
-    op("portal", "home", "GET", OK),
-    op("portal", "track", "GET", OK),
-    op("portal", "search", "GET", OK),
-    op("portal", "login", "POST", LOGGED_IN),
-    with_session(op("portal", "account", "GET", OK)),
-    op("portal", "root", "GET", OK),
-    op("app", "login", "POST", LOGGED_IN),
-    with_session(op("app", "home", "GET", OK)),
-    with_session(op("app", "parcel", "GET", OK)),
-    with_session(op("app", "approve", "POST", MADE)),
-    op("app", "root", "GET", OK),
-    op("identity", "discovery", "GET", OK),
-    op("identity", "login", "POST", LOGGED_IN),
-    with_session(op("identity", "userinfo", "GET", OK)),
-    op("identity", "root", "GET", OK),
-    op("vault", "login", "POST", LOGGED_IN),
-    with_session(op("vault", "list", "GET", OK)),
-    with_session(op("vault", "read", "GET", OK)),
-    with_session(op("vault", "deposit", "POST", MADE)),
-    op("vault", "root", "GET", OK),
-    op("bank", "login", "POST", LOGGED_IN),
-    with_session(op("bank", "accounts", "GET", OK)),
-    with_session(op("bank", "statement", "GET", OK)),
-    with_session(op("bank", "transfer", "POST", MADE)),
-    op("bank", "root", "GET", OK),
-    op("rails", "card", "POST", MADE),
-    op("rails", "sms", "POST", MADE),
-    op("rails", "instant", "POST", MADE),
-    op("rails", "root", "GET", OK),
-    op("counter", "operation", "POST", MADE),
-    op("counter", "receipt", "GET", OK),
-    op("counter", "root", "GET", OK),
-    op("parcels", "scan", "POST", MADE),
-    op("parcels", "tracking", "GET", OK),
-    op("parcels", "quote", "POST", OK),
-    op("parcels", "root", "GET", OK),
-    op("staff", "login", "POST", LOGGED_IN),
-    with_session(op("staff", "file", "GET", OK)),
-    op("staff", "root", "GET", OK),
+    op("portal", "home", "GET", OK, "read the front page"),
+    op("portal", "track", "GET", OK, "track a parcel"),
+    op("portal", "search", "GET", OK, "search the site"),
+    op("portal", "login", "POST", LOGGED_IN, "sign in on the portal"),
+    with_session(op("portal", "account", "GET", OK, "see one's own page")),
+    op("portal", "root", "GET", OK, "ask for the root"),
+    op("app", "login", "POST", LOGGED_IN, "open the app"),
+    with_session(op("app", "home", "GET", OK, "see the app's home")),
+    with_session(op("app", "parcel", "GET", OK, "see a parcel in the app")),
+    with_session(op("app", "approve", "POST", MADE, "approve a payment in the app")),
+    op("app", "root", "GET", OK, "ask for the root"),
+    op("identity", "discovery", "GET", OK, "let a service find the identity"),
+    op("identity", "login", "POST", LOGGED_IN, "sign in with the identity"),
+    with_session(op("identity", "userinfo", "GET", OK, "be told who signed in")),
+    op("identity", "root", "GET", OK, "ask for the root"),
+    op("vault", "login", "POST", LOGGED_IN, "open the vault"),
+    with_session(op("vault", "list", "GET", OK, "list one's documents")),
+    with_session(op("vault", "read", "GET", OK, "read a document")),
+    with_session(op("vault", "deposit", "POST", MADE, "deposit a document")),
+    op("vault", "root", "GET", OK, "ask for the root"),
+    op("bank", "login", "POST", LOGGED_IN, "sign in at the bank"),
+    with_session(op("bank", "accounts", "GET", OK, "see one's accounts")),
+    with_session(op("bank", "statement", "GET", OK, "read a statement")),
+    with_session(op("bank", "transfer", "POST", MADE, "ask for a transfer")),
+    op("bank", "root", "GET", OK, "ask for the root"),
+    op("rails", "card", "POST", MADE, "pay by card"),
+    op("rails", "sms", "POST", MADE, "get a code by SMS"),
+    op("rails", "instant", "POST", MADE, "pay somebody at once"),
+    op("rails", "root", "GET", OK, "ask for the root"),
+    op("counter", "operation", "POST", MADE, "be served at the counter"),
+    op("counter", "receipt", "GET", OK, "get a receipt again"),
+    op("counter", "root", "GET", OK, "ask for the root"),
+    op("parcels", "scan", "POST", MADE, "scan a parcel"),
+    op("parcels", "tracking", "GET", OK, "ask the tracking service"),
+    op("parcels", "quote", "POST", OK, "ask for a price"),
+    op("parcels", "root", "GET", OK, "ask for the root"),
+    op("staff", "login", "POST", LOGGED_IN, "sign in as an agent"),
+    with_session(op("staff", "file", "GET", OK, "read a file for a case")),
+    op("staff", "root", "GET", OK, "ask for the root"),
 ];
 
 /// The operation of this name.
@@ -170,6 +178,24 @@ impl Op {
             (_, "login") => Ask::json("/login", credentials(asker)),
             _ => Ask::get("/".to_owned()),
         }
+    }
+}
+
+impl Op {
+    /// Route and key under which the estate keeps the answer to this request, if it is one that must be done exactly once.
+    #[must_use]
+    pub fn kept_as(&self, draw: u64) -> Option<(&'static str, String)> {
+        let key = format!("drill-{draw:016x}");
+        Some(match (self.service, self.name) {
+            ("vault", "deposit") => ("documents", key),
+            ("bank", "transfer") => ("transfers", key),
+            ("rails", "sms") => ("sms-codes", key),
+            ("rails", "instant") => ("instant", key),
+            ("counter", "operation") => ("operations", key),
+            ("rails", "card") => ("authorisations", format!("T{:04}-{:06}", draw % 10_000, draw / 10_000 % 1_000_000)),
+            ("parcels", "scan") => ("scans", format!("scan-{draw:016x}")),
+            _ => return None,
+        })
     }
 }
 
@@ -329,6 +355,11 @@ mod tests {
             assert_eq!(ask.body.is_empty(), op.method == "GET", "{op:?}");
             assert_eq!(ask.content_type.is_empty(), ask.body.is_empty(), "{op:?}");
             assert!(crate::services::index_of(op.service).is_some(), "{op:?}");
+            if let Some((_, key)) = op.kept_as(99) {
+                let sent = format!("{}{:?}", ask.body, ask.headers);
+                let found = key.split('-').all(|part| sent.contains(part));
+                assert!(found, "{op:?}: {key} is none of what is sent: {sent}");
+            }
             if op.name == "login" {
                 assert!(ask.body.contains("password-0234"), "{}", ask.body);
                 let wrong = op.ask(&Asker { user: 1234, draw: 99, wrong_password: true });

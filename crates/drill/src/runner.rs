@@ -8,10 +8,11 @@ use crate::oracle::{self, Arrival};
 use crate::plan::{Plan, service_of};
 use crate::progress;
 use crate::scenario::Scenario;
-use crate::score::{self, FrontScore};
+use crate::score::{self, FrontScore, Invariant};
 use crate::services::{SERVICES, host_of};
 use anyhow::{Context, bail};
 use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,7 @@ pub fn drill(
         }
         let mut score = score::front(front.name(), scenario, &plan, &served, &harvest.0);
         score.notes = harvest.1;
+        score.invariants = place.verify(&plan, &harvest.0)?;
         scores.push(score);
         std::thread::sleep(PAUSE);
     }
@@ -125,6 +127,26 @@ impl Place<'_> {
         let harvest = progress::while_watched(front.name(), self.scenario.phases, &live, || load::run(&job))?;
         running.stop();
         Ok((harvest, notes))
+    }
+
+    /// Asks the estate, which has ended, whether what must hold in its stores does, and whether all that real clients were
+    /// told is done is there.
+    fn verify(&self, plan: &Plan, harvest: &load::Harvest) -> anyhow::Result<Vec<Invariant>> {
+        let file = self.dir.join("acknowledged");
+        let mut lines = BufWriter::new(File::create(&file)?);
+        for (planned, record) in plan.requests.iter().zip(&harvest.records) {
+            if let (Some((route, key)), true) = (planned.op.kept_as(planned.draw), record.is_some_and(|r| r.is_right()))
+            {
+                writeln!(lines, "{} {route} {key}", planned.op.service)?;
+            }
+        }
+        lines.flush()?;
+        let mut command = Command::new(&self.settings.guichet_exe);
+        command.args(["estate", "verify", "--json", "--data"]).arg(self.dir.join("estate"));
+        let output = command.arg("--acknowledged").arg(&file).stdin(Stdio::null()).output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        // Its exit status says that something is broken; the findings say what.
+        serde_json::from_slice(&output.stdout).with_context(|| format!("guichet estate verify: {}", told.trim()))
     }
 
     fn start_estate(&self) -> anyhow::Result<Children> {

@@ -1,12 +1,13 @@
 //! Scores: what real clients got, against what the oracle would have given them.
 
 use crate::load::{AttackTally, Harvest, Outcome, Record};
+use crate::ops::{OPS, Op};
 use crate::plan::{Plan, service_of};
 use crate::scenario::{Phases, Scenario};
-use crate::services::SERVICES;
+use crate::services::{SERVICES, index_of};
 use guichet_core::Criticality;
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything that a drill found, in the form of `--json`.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +41,10 @@ pub struct FrontScore {
     pub services: Vec<ServiceScore>,
     /// One a service: the attack without its first three seconds.
     pub steady: Vec<ServiceScore>,
+    /// What people do, one an operation: the attack phase.
+    pub operations: Vec<OperationScore>,
+    /// What must hold in the estate's stores, looked at after the run.
+    pub invariants: Vec<Invariant>,
     /// What the attackers did and got.
     pub attack: AttackTally,
     /// What a reader has to know.
@@ -80,6 +85,32 @@ pub struct ServiceScore {
     pub failed: u64,
 }
 
+/// One operation under attack: what a person came for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OperationScore {
+    /// The operation's name.
+    pub operation: &'static str,
+    /// What it is to the person who does it.
+    pub what: &'static str,
+    /// The same figures as for a service.
+    #[serde(flatten)]
+    pub score: ServiceScore,
+}
+
+/// Whether something that must hold does, as the estate's own checkers found it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Invariant {
+    /// The service whose store it is.
+    pub service: String,
+    /// What should hold.
+    pub name: String,
+    /// Whether it does.
+    pub ok: bool,
+    /// What is wrong, or how much was looked at.
+    #[serde(default)]
+    pub detail: String,
+}
+
 /// One service, second by second of the run.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
@@ -100,6 +131,8 @@ pub struct Series {
 pub struct Point {
     /// Position of its service in [`SERVICES`].
     pub service: usize,
+    /// Its operation.
+    pub op: &'static Op,
     /// Intended moment, microseconds.
     pub at_us: u64,
     /// Whether the oracle serves it.
@@ -121,7 +154,7 @@ pub fn front(name: &str, scenario: &Scenario, plan: &Plan, oracle: &[bool], harv
         .zip(&harvest.records)
         .filter_map(|((planned, &oracle), record)| {
             let service = service_of(scenario, plan, planned);
-            record.map(|record| Point { service, at_us: planned.at_us, oracle, record })
+            record.map(|record| Point { service, op: planned.op, at_us: planned.at_us, oracle, record })
         })
         .collect();
     let phases = scenario.phases;
@@ -133,11 +166,11 @@ pub fn front(name: &str, scenario: &Scenario, plan: &Plan, oracle: &[bool], harv
     for &service in &used {
         for (phase, from, until) in windows {
             if until > from {
-                services.push(row(service, phase, from, until, &points));
+                services.push(row(service, phase, from, until, points.iter().filter(|p| p.service == service)));
             }
         }
         if end > onset + ONSET_US {
-            steady.push(row(service, "steady", onset + ONSET_US, end, &points));
+            steady.push(row(service, "steady", onset + ONSET_US, end, points.iter().filter(|p| p.service == service)));
         }
     }
     FrontScore {
@@ -145,6 +178,8 @@ pub fn front(name: &str, scenario: &Scenario, plan: &Plan, oracle: &[bool], harv
         time_to_protect_ms: time_to_protect_ms(&points, phases),
         services,
         steady,
+        operations: operations(onset, end, &points),
+        invariants: Vec::new(),
         attack: harvest.attack.clone(),
         notes: Vec::new(),
         series: used.iter().map(|&s| series(s, phases, &points)).collect(),
@@ -160,10 +195,29 @@ fn quantile_ms(histogram: &Histogram<u64>, q: f64) -> Option<f64> {
     (!histogram.is_empty()).then(|| (histogram.value_at_quantile(q) as f64 / 100.0).round() / 10.0)
 }
 
-fn row(service: usize, phase: &'static str, from: u64, until: u64, points: &[Point]) -> ServiceScore {
+/// Each operation that real clients did, in the order of the table of operations.
+fn operations(onset: u64, end: u64, points: &[Point]) -> Vec<OperationScore> {
+    let of = |op: &'static Op| points.iter().filter(move |p| (p.op.service, p.op.name) == (op.service, op.name));
+    OPS.iter()
+        .filter(|op| of(op).next().is_some())
+        .filter_map(|op| {
+            let score = row(index_of(op.service)?, "attack", onset, end, of(op));
+            Some(OperationScore { operation: op.name, what: op.what, score })
+        })
+        .collect()
+}
+
+/// Scores some points of one service.
+fn row<'a>(
+    service: usize,
+    phase: &'static str,
+    from: u64,
+    until: u64,
+    points: impl Iterator<Item = &'a Point>,
+) -> ServiceScore {
     let mut latency = histogram();
     let (mut offered, mut ok, mut oracle, mut refused_real, mut late, mut failed) = (0, 0, 0, 0, 0, 0);
-    for point in points.iter().filter(|p| p.service == service && (from..until).contains(&p.at_us)) {
+    for point in points.filter(|p| (from..until).contains(&p.at_us)) {
         offered += 1;
         oracle += u64::from(point.oracle);
         refused_real += u64::from(point.record.met_refusal);
@@ -270,7 +324,7 @@ mod tests {
                 let at_us = i * 100_000;
                 let outcome = if wrong(at_us / 1000) { Outcome::Refused(503) } else { Outcome::Right };
                 let record = Record { outcome, latency_us: 10_000, met_refusal: outcome != Outcome::Right };
-                Point { service: 0, at_us, oracle: true, record }
+                Point { service: 0, op: &OPS[0], at_us, oracle: true, record }
             })
             .collect()
     }
@@ -299,13 +353,13 @@ mod tests {
         points[30].record.outcome = Outcome::Late;
         points[31].oracle = false;
         points[31].record.latency_us = 900_000;
-        let got = row(0, "attack", 2_000_000, 10_000_000, &points);
+        let got = row(0, "attack", 2_000_000, 10_000_000, points.iter());
         assert_eq!((got.offered, got.ok, got.late, got.failed, got.refused_real), (80, 78, 1, 1, 1));
         assert_eq!((got.goodput, got.oracle), (9.75, 9.875));
         assert_eq!(got.relative, Some(0.9873));
         assert_eq!(got.p50_ms, Some(10.0));
         assert!(got.p99_ms.unwrap() > 800.0);
-        let none = row(3, "attack", 2_000_000, 10_000_000, &points);
+        let none = row(3, "attack", 2_000_000, 10_000_000, [].iter());
         assert_eq!((none.offered, none.relative, none.p50_ms), (0, None, None));
         let series = series(0, PHASES, &points);
         assert_eq!((series.ok[2], series.ok[3], series.oracle[3], series.offered[3]), (9, 9, 9, 10));

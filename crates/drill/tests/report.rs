@@ -4,7 +4,7 @@ use guichet_drill::load::{AttackTally, Harvest, Outcome, Record};
 use guichet_drill::plan::Plan;
 use guichet_drill::report;
 use guichet_drill::scenario::Scenario;
-use guichet_drill::score::{self, Scoreboard};
+use guichet_drill::score::{self, Invariant, Scoreboard};
 use std::path::Path;
 
 const TEXT: &str = r#"
@@ -48,7 +48,23 @@ fn board() -> Scoreboard {
             .collect();
         let attack =
             AttackTally { sent: 77, sent_per_s: vec![0, 0, 70, 7, 0, 0, 0, 0, 0, 0], ..AttackTally::default() };
-        score::front(name, &scenario, &plan, &oracle, &Harvest { records, attack })
+        let mut score = score::front(name, &scenario, &plan, &oracle, &Harvest { records, attack });
+        let holds = |service: &str, name: &str, ok, detail: &str| Invariant {
+            service: service.to_owned(),
+            name: name.to_owned(),
+            ok,
+            detail: detail.to_owned(),
+        };
+        score.invariants = vec![
+            holds(
+                "rails",
+                "no money came or went",
+                name != "direct",
+                if name == "direct" { "7 against it" } else { "" },
+            ),
+            holds("rails", "what was acknowledged is there exactly once", true, "120 looked for"),
+        ];
+        score
     });
     Scoreboard {
         scenario: scenario.name,
@@ -89,6 +105,16 @@ fn json_has_the_agreed_shape() {
         assert_eq!(rows[3]["criticality"], "critical");
         assert_eq!(front["attack"]["sent"], 77);
         assert_eq!(front["steady"].as_array().unwrap().len(), 2);
+        let operations = front["operations"].as_array().unwrap();
+        let done: Vec<_> =
+            operations.iter().map(|o| (o["service"].as_str().unwrap(), o["operation"].as_str().unwrap())).collect();
+        assert_eq!(done, [("portal", "home"), ("rails", "card")]);
+        assert_eq!(
+            (operations[1]["what"].as_str(), operations[1]["phase"].as_str()),
+            (Some("pay by card"), Some("attack"))
+        );
+        assert_eq!(operations[1]["offered"], rows[4]["offered"], "one operation is all there is of this service");
+        assert_eq!(front["invariants"][0]["ok"].as_bool(), Some(front["front"] != "direct"));
     }
     let attack = &fronts[0]["services"][1];
     assert_eq!((attack["ok"].as_u64(), attack["relative"].as_f64()), (Some(0), Some(0.0)));
@@ -101,9 +127,20 @@ fn the_table_has_fronts_as_columns() {
     for part in ["direct", "guichet", "portal", "rails", "never", "0.0 %", "100.0 %", "guichet: something"] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
-    let widths: std::collections::BTreeSet<_> =
-        text.lines().filter(|l| l.starts_with(['┌', '│', '├', '└'])).map(|l| l.chars().count()).collect();
-    assert_eq!(widths.len(), 1, "{text}");
+    for part in [
+        "pay by card",
+        "after direct: 1 invariants of the estate hold, 1 broken",
+        "after guichet: 2 invariants of the estate hold, 0 broken; acknowledged and there exactly once: rails 120",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    let boxed: Vec<_> = text.lines().filter(|l| l.starts_with(['┌', '│', '├', '└'])).collect();
+    let tables: Vec<_> = boxed.split_inclusive(|l| l.starts_with('└')).collect();
+    assert_eq!(tables.len(), 2, "services, and what people came for: {text}");
+    for table in tables {
+        let widths: std::collections::BTreeSet<_> = table.iter().map(|l| l.chars().count()).collect();
+        assert_eq!(widths.len(), 1, "{text}");
+    }
 }
 
 #[test]
@@ -130,6 +167,7 @@ fn the_page_holds_everything_and_needs_nothing() {
     for outside in ["http://", "https://", "<script", "<link", "url(", "@import", "src="] {
         assert!(!page.contains(outside), "{outside}");
     }
+    assert!(page.contains("no: 7 against it") && page.contains("yes: 120 looked for") && page.contains("pay by card"));
     // Goodput and latency for each of two services, and the attack: each with title and description.
     assert_eq!(page.matches("role=\"img\"").count(), 5);
     assert_eq!(page.matches("<desc id=").count(), 5);

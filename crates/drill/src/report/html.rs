@@ -2,6 +2,7 @@
 
 use super::plot::{Line, Plot};
 use super::table::{attack_rows, overall, percent, worst_p99};
+use super::tables;
 use crate::score::{FrontScore, Scoreboard, Series};
 use crate::services::SERVICES;
 use std::fmt::Write as _;
@@ -65,6 +66,8 @@ pub fn render(board: &Scoreboard) -> String {
         );
     }
     out.push_str("</div></section>");
+    out.push_str(&tables::operations(board));
+    out.push_str(&tables::invariants(board));
     out.push_str(&figures(board));
     out.push_str("<section><h2>Notes</h2><ul>");
     for note in board.notes.iter().chain(board.fronts.iter().flat_map(|f| &f.notes)) {
@@ -137,17 +140,22 @@ fn matrix(board: &Scoreboard) -> String {
         let _ = write!(out, "<tr><th scope=\"row\">{name}</th><td><span class=\"tag {level}\">{level}</span></td>");
         for front in &board.fronts {
             let relative = attack_rows(front).find(|r| r.service == name).and_then(|r| r.relative);
-            let class = match relative {
-                Some(r) if r >= 0.99 => "hi",
-                Some(r) if r >= 0.9 => "mid",
-                Some(_) => "lo",
-                None => "",
-            };
-            let _ = write!(out, "<td class=\"num {class}\">{}</td>", percent(relative));
+            out.push_str(&share_cell(relative));
         }
         out.push_str("</tr>");
     }
     out + "</tbody></table></div></section>"
+}
+
+/// A share of the oracle's goodput as a cell, in the colour of how good it is.
+pub(super) fn share_cell(relative: Option<f64>) -> String {
+    let class = match relative {
+        Some(r) if r >= 0.99 => "hi",
+        Some(r) if r >= 0.9 => "mid",
+        Some(_) => "lo",
+        None => "",
+    };
+    format!("<td class=\"num {class}\">{}</td>", percent(relative))
 }
 
 fn legend(board: &Scoreboard) -> String {

@@ -3,3 +3,4 @@
 pub mod html;
 mod plot;
 pub mod table;
+mod tables;

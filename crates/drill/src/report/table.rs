@@ -41,6 +41,8 @@ pub fn render(board: &Scoreboard) -> String {
     add("attack sent", &|f| f.attack.sent.to_string());
     add("attack served", &|f| f.attack.answered_2xx.to_string());
     out.push_str(&boxed(&head, &[body, foot]));
+    out.push_str(&operations(board));
+    out.push_str(&invariants(board));
     for front in &board.fronts {
         for note in &front.notes {
             let _ = writeln!(out, "note: {note}");
@@ -51,6 +53,56 @@ pub fn render(board: &Scoreboard) -> String {
         for line in &board.failed {
             let _ = writeln!(out, "  ✗ {line}");
         }
+    }
+    out
+}
+
+/// What people came for, an operation a row.
+fn operations(board: &Scoreboard) -> String {
+    let mut head = vec!["what people came for".to_owned(), "service".to_owned()];
+    head.extend(board.fronts.iter().map(|f| f.front.clone()));
+    let rows = operation_rows(board).into_iter().map(|(what, service, shares)| {
+        let mut line = vec![what.to_owned(), service.to_owned()];
+        line.extend(shares.into_iter().map(percent));
+        line
+    });
+    boxed(&head, &[rows.collect()])
+}
+
+/// Each operation that real clients did under attack, with what each front gave of the oracle's goodput.
+pub(super) fn operation_rows(board: &Scoreboard) -> Vec<(&'static str, &'static str, Vec<Option<f64>>)> {
+    let mut names = Vec::new();
+    for row in board.fronts.iter().flat_map(|f| &f.operations) {
+        if !names.contains(&(row.what, row.score.service, row.operation)) {
+            names.push((row.what, row.score.service, row.operation));
+        }
+    }
+    let share = |front: &FrontScore, service, operation| {
+        let mut rows = front.operations.iter();
+        rows.find(|r| r.score.service == service && r.operation == operation).and_then(|r| r.score.relative)
+    };
+    let shares = |service, operation| board.fronts.iter().map(|f| share(f, service, operation)).collect();
+    names.into_iter().map(|(what, service, operation)| (what, service, shares(service, operation))).collect()
+}
+
+/// The estate's stores after each run: how many invariants hold, and those that do not.
+fn invariants(board: &Scoreboard) -> String {
+    let mut out = String::new();
+    for front in board.fronts.iter().filter(|f| !f.invariants.is_empty()) {
+        let broken = front.invariants.iter().filter(|i| !i.ok).count();
+        let acknowledged: Vec<_> = front
+            .invariants
+            .iter()
+            .filter(|i| i.ok && i.detail.ends_with("looked for"))
+            .map(|i| format!("{} {}", i.service, i.detail.trim_end_matches(" looked for")))
+            .collect();
+        let _ = writeln!(
+            out,
+            "after {}: {} invariants of the estate hold, {broken} broken; acknowledged and there exactly once: {}",
+            front.front,
+            front.invariants.len() - broken,
+            if acknowledged.is_empty() { "nothing".to_owned() } else { acknowledged.join(", ") }
+        );
     }
     out
 }
