@@ -58,6 +58,19 @@ pub const ACKNOWLEDGED_MAX: usize = 10_000_000;
 /// Bytes of one such line.
 pub const ACKNOWLEDGED_LINE_BYTES_MAX: usize = 256;
 
+/// Items that the portal keeps a copy of, beside those that its own people wait for.
+pub const TRACKED_MAX: i64 = 1_000_000;
+/// Steps of one item that the portal keeps.
+pub const TRACKING_STEPS_MAX: usize = 64;
+/// For how long the portal takes what the parcel service told as fresh.
+pub const TRACKING_FRESH_MS: i64 = 30_000;
+/// For how long the portal leaves a parcel service alone that did not answer.
+pub const TRACKING_REST_MS: i64 = 5_000;
+/// How long a visitor of the portal waits for the parcel service.
+pub const TRACKING_PATIENCE_MAX: Duration = Duration::from_millis(400);
+/// Items that the portal asks the parcel service for at once.
+pub const TRACKING_ASKED_AT_ONCE_MAX: usize = 8;
+
 /// Readers of one service's database; there is always one writer.
 pub const READERS: u32 = 4;
 /// How long a request waits for a database connection.
@@ -114,5 +127,7 @@ const _: () = assert!((DOCUMENT_BYTES_MAX as i64) < DOCUMENTS_BYTES_PER_USER_MAX
 const _: () = assert!(CARD_CENTS_MAX < CARD_DAY_CENTS_MAX);
 const _: () = assert!(PEER_CONNECT_MAX.as_millis() < PEER_CALL_MAX.as_millis());
 const _: () = assert!(PEER_CALL_MAX.as_millis() < HANDLER_MAX.as_millis());
+const _: () = assert!(TRACKING_PATIENCE_MAX.as_millis() < PEER_CALL_MAX.as_millis());
+const _: () = assert!(SCANS_PER_PARCEL_MAX as usize <= TRACKING_STEPS_MAX);
 const _: () = assert!(HEAD_READ_MAX.as_secs() > 60);
 const _: () = assert!(PARCELS_SEEDED.is_multiple_of(USERS));

@@ -104,25 +104,12 @@ pub struct Common {
     /// Declared capacity (TOML), for drills; without it there are no artificial costs.
     #[arg(long, value_name = "FILE")]
     pub capacity: Option<PathBuf>,
-    /// Public address of each service, with `{}` where its name stands, as `https://{}.localhost:8443`.
-    #[arg(long, value_name = "URL", value_parser = public_url)]
-    pub public_url: Option<String>,
     /// A service that runs elsewhere, for those here that ask it; may be given several times.
     #[arg(long = "peer", value_name = "SERVICE=ADDRESS:PORT", value_parser = peer)]
     pub peers: Vec<(Service, SocketAddr)>,
     /// End when the process that started this one ends.
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
-}
-
-fn public_url(text: &str) -> Result<String, String> {
-    let scheme = text.starts_with("https://") || text.starts_with("http://");
-    if !scheme || text.matches("{}").count() != 1 || text.ends_with('/') {
-        return Err(
-            "takes http:// or https://, with {} once for the service's name, as https://{}.localhost:8443".into()
-        );
-    }
-    Ok(text.to_owned())
 }
 
 fn peer(text: &str) -> Result<(Service, SocketAddr), String> {
@@ -191,8 +178,8 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
     // Before the start, so that a signal in between is not lost.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     raise_file_limit();
-    let (public_url, elsewhere) = (common.public_url.clone(), common.peers.clone());
-    let options = Options { listen, data: common.data.clone(), capacity, public_url, elsewhere };
+    let elsewhere = common.peers.clone();
+    let options = Options { listen, data: common.data.clone(), capacity, elsewhere };
     let estate = Estate::start(&options).await?;
     announce(&estate)?;
     tokio::select! {

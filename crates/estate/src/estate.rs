@@ -21,8 +21,6 @@ pub struct Options {
     pub listen: Vec<(Service, SocketAddr)>,
     /// Folder of the databases, one file a service; made if need be.
     pub data: PathBuf,
-    /// Public address of each service, with `{}` where its name stands; without it, that of its listener.
-    pub public_url: Option<String>,
     /// Services that run elsewhere, for those here that ask them; a service that is here too is asked here.
     pub elsewhere: Vec<(Service, SocketAddr)>,
     /// The declared capacity; an empty model has no artificial costs.
@@ -63,7 +61,7 @@ impl Estate {
         for (service, listener) in &bound {
             addresses.push((*service, listener.local_addr()?));
         }
-        let peers = Peers::new(addresses, options.public_url.as_deref());
+        let peers = Peers::new(addresses);
         for (service, listener) in bound {
             let store = open(&options.data, service).await?;
             let kit = Kit::new(service, store.clone(), options.capacity.of(service), peers.clone());

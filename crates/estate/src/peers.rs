@@ -1,12 +1,11 @@
 //! The other services, as one service reaches them: inside the estate, never through the public front.
 //!
-//! What one service asks of another goes straight to its listener, so that an answer depends on that service alone. Names
-//! that people and browsers see (an issuer, a redirection) are the public ones, [`Peers::public_url`].
+//! What one service asks of another goes straight to its listener, so that an answer depends on that service alone.
 
 use crate::bounds::{PEER_ANSWER_BYTES_MAX, PEER_CALL_MAX, PEER_CONNECT_MAX};
 use crate::service::Service;
 use axum::body::{Body, Bytes};
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,7 +18,6 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
     addresses: Arc<BTreeMap<Service, SocketAddr>>,
-    public: Option<Arc<str>>,
     client: Client<HttpConnector, Body>,
 }
 
@@ -51,30 +49,18 @@ impl std::fmt::Display for PeerError {
 #[derive(Clone, Debug)]
 pub(crate) struct PeerAnswer {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 impl Peers {
-    /// `public` is the public address of each service, with `{}` where its name stands, as `https://{}.localhost:8443`.
-    pub(crate) fn new(addresses: impl IntoIterator<Item = (Service, SocketAddr)>, public: Option<&str>) -> Self {
+    /// Services that are not in `addresses` can't be asked.
+    pub(crate) fn new(addresses: impl IntoIterator<Item = (Service, SocketAddr)>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(PEER_CONNECT_MAX));
         connector.set_nodelay(true);
         Self {
             addresses: Arc::new(addresses.into_iter().collect()),
-            public: public.map(Arc::from),
             client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(8).build(connector),
-        }
-    }
-
-    /// The address by which people and browsers reach a service, without a slash at its end; without a public name, that of
-    /// its own listener, and `http://SERVICE.localhost` where it has none.
-    pub(crate) fn public_url(&self, service: Service) -> String {
-        match (&self.public, self.addresses.get(&service)) {
-            (Some(public), _) => public.replace("{}", service.name()),
-            (None, Some(address)) => format!("http://{address}"),
-            (None, None) => format!("http://{}.localhost", service.name()),
         }
     }
 
@@ -103,7 +89,7 @@ impl Peers {
             let body = Limited::new(body, PEER_ANSWER_BYTES_MAX).collect().await.map_err(|error| {
                 if error.is::<http_body_util::LengthLimitError>() { PeerError::TooLong } else { PeerError::Unreachable }
             })?;
-            Ok(PeerAnswer { status: head.status, headers: head.headers, body: body.to_bytes() })
+            Ok(PeerAnswer { status: head.status, body: body.to_bytes() })
         };
         tokio::time::timeout(PEER_CALL_MAX, asked).await.map_err(|_| PeerError::Late)?
     }
@@ -118,18 +104,17 @@ mod tests {
     #[tokio::test]
     async fn answers_are_whole_and_failures_are_told_apart() {
         let routes = Router::new()
-            .route("/echo", post(async |body: String| (StatusCode::ACCEPTED, [("x-told", "yes")], body)))
+            .route("/echo", post(async |body: String| (StatusCode::ACCEPTED, body)))
             .route("/long", get(async || vec![b'x'; PEER_ANSWER_BYTES_MAX + 1]));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, routes).await });
         // Nobody listens there: it was bound, and is free again.
         let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let peers = Peers::new([(Service::Rails, address), (Service::Vault, gone)], None);
+        let peers = Peers::new([(Service::Rails, address), (Service::Vault, gone)]);
         let answer =
             peers.call(Service::Rails, "POST", "/echo", &[("content-type", "text/plain")], "hello").await.unwrap();
         assert_eq!((answer.status.as_u16(), &answer.body[..]), (202, &b"hello"[..]));
-        assert_eq!(answer.headers["x-told"], "yes");
         for (service, path, expected) in [
             (Service::Rails, "/long", PeerError::TooLong),
             (Service::Vault, "/", PeerError::Unreachable),
@@ -137,13 +122,5 @@ mod tests {
         ] {
             assert_eq!(peers.call(service, "GET", path, &[], "").await.err(), Some(expected), "{service:?} {path}");
         }
-    }
-
-    #[test]
-    fn public_names() {
-        let address = "127.0.0.1:9001".parse().unwrap();
-        let public = |public| Peers::new([(Service::Bank, address)], public).public_url(Service::Bank);
-        assert_eq!(public(Some("https://{}.localhost:8443")), "https://bank.localhost:8443");
-        assert_eq!(public(None), "http://127.0.0.1:9001");
     }
 }

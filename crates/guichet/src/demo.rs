@@ -172,7 +172,6 @@ fn start_estate(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
     let mut child = Command::new(program)
         .args(["estate", "all", "--exit-with-parent", "--base-port", &arguments.estate_base_port.to_string(), "--data"])
         .arg(dir.join("estate"))
-        .args(["--public-url", &format!("https://{{}}.localhost:{}", arguments.https_port)])
         // A group of its own: Ctrl-C reaches the demo alone, which lets requests finish before it stops the estate.
         .process_group(0)
         .stdin(Stdio::null())

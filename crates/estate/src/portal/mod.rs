@@ -1,8 +1,9 @@
 //! The public website: pages made on the server, usable without JavaScript.
 //!
-//! It has a copy of the last known step of each item in its own store, so that tracking is answered, with its age, when the
-//! parcel service is gone.
+//! It keeps what the parcel service last told of each item in its own store, so that tracking is answered, with its age,
+//! when that service is gone.
 
+mod live;
 mod pages;
 mod text;
 
@@ -23,6 +24,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use live::{Freshness, Tracking};
 use pages::{CSS, errors_as_pages, etag, has, language, page};
 use serde::Deserialize;
 use text::{TOPICS, Text};
@@ -32,7 +34,7 @@ CREATE TABLE step (parcel TEXT NOT NULL, owner TEXT NOT NULL, code TEXT NOT NULL
 CREATE INDEX step_parcel ON step (parcel, at_ms);
 CREATE INDEX step_owner ON step (owner);
 CREATE TABLE topic (lang TEXT NOT NULL, title TEXT NOT NULL, words TEXT NOT NULL, folded TEXT NOT NULL) STRICT;
-"];
+", live::SCHEMA];
 const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b2f82"/><path d="M6 22V12a10 10 0 0 1 20 0v10z" fill="#ffcb1f"/><path d="M10 22v-9a6 6 0 0 1 12 0v9z" fill="#071d52"/><rect x="4" y="22" width="24" height="4" rx="1.5" fill="#fff"/></svg>"##;
 
 pub(crate) const INVARIANTS: &[Invariant] = &[zero(
@@ -44,6 +46,7 @@ pub(crate) const INVARIANTS: &[Invariant] = &[zero(
 struct Portal {
     kit: Kit,
     sessions: Sessions,
+    tracking: Tracking,
 }
 
 /// Test data: steps of items, help pages, post offices.
@@ -82,7 +85,7 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
-    let state = Portal { kit: kit.clone(), sessions: kit.sessions(Life::DAY) };
+    let state = Portal { kit: kit.clone(), sessions: kit.sessions(Life::DAY), tracking: Tracking::new(&kit.peers) };
     let routes = Router::new()
         .route("/", kit.op("home", get(home)))
         .route("/suivi", kit.op("track", get(track)))
@@ -176,6 +179,8 @@ struct Track {
     id: String,
     fault: Option<(&'static str, &'static str)>,
     steps: Vec<Step>,
+    /// Whether the parcel service can't be asked, so that there may be news that are not shown.
+    old: bool,
     known_at: String,
 }
 
@@ -198,6 +203,7 @@ async fn track(
         id: String::new(),
         fault: None,
         steps: Vec::new(),
+        old: false,
         known_at: String::new(),
     };
     if query.id.is_empty() {
@@ -211,17 +217,31 @@ async fn track(
             return page(StatusCode::BAD_REQUEST, &answer, "no-store");
         }
     };
+    let freshness = portal.refresh(&id).await?;
     let rows: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT code, site, at_ms FROM step WHERE parcel = ? ORDER BY at_ms DESC LIMIT 64")
+        sqlx::query_as("SELECT code, site, at_ms FROM step WHERE parcel = ? ORDER BY at_ms DESC, rowid LIMIT 64")
             .bind(&id)
             .fetch_all(&portal.kit.store.reader)
             .await?;
     answer.id = id;
     let Some(newest) = rows.first() else {
-        answer.fault = Some(t.parcel_unknown);
-        return page(StatusCode::NOT_FOUND, &answer, "no-store");
+        // Without the parcel service, an item that is not kept here may well exist.
+        let (fault, status) = match freshness {
+            Freshness::Told { .. } | Freshness::Unknown => (t.parcel_unknown, StatusCode::NOT_FOUND),
+            Freshness::Kept { .. } => (t.parcel_unasked, StatusCode::SERVICE_UNAVAILABLE),
+        };
+        answer.fault = Some(fault);
+        return page(status, &answer, "no-store");
     };
-    answer.known_at = day_and_hour(t, newest.2);
+    answer.old = matches!(freshness, Freshness::Kept { .. });
+    answer.known_at = day_and_hour(
+        t,
+        match freshness {
+            Freshness::Told { at_ms } | Freshness::Kept { at_ms: Some(at_ms) } => at_ms,
+            // Never asked for, or no longer known there: as old as its last step.
+            Freshness::Kept { at_ms: None } | Freshness::Unknown => newest.2,
+        },
+    );
     answer.steps = rows.into_iter().map(|(code, site, at)| Step::new(t, &code, site, at)).collect();
     page(StatusCode::OK, &answer, "public, max-age=30, stale-if-error=86400")
 }

@@ -38,6 +38,8 @@ pub(super) struct Text {
     pub(super) footer: &'static str,
     pub(super) not_found: (&'static str, &'static str),
     pub(super) parcel_unknown: (&'static str, &'static str),
+    pub(super) parcel_unasked: (&'static str, &'static str),
+    pub(super) parcel_old: (&'static str, &'static str),
     pub(super) parcel_shape: (&'static str, &'static str),
     pub(super) parcel_check: (&'static str, &'static str),
     pub(super) search_long: (&'static str, &'static str),
@@ -98,6 +100,14 @@ pub(super) static FR: Text = Text {
     parcel_unknown: (
         "Cet envoi nous est inconnu",
         "Le numéro est bien formé, mais nous n'avons encore rien reçu qui le porte.",
+    ),
+    parcel_unasked: (
+        "Le suivi ne répond pas en ce moment",
+        "Nous ne pouvons rien dire de cet envoi pour l'instant. Il continue son chemin : réessayez dans quelques minutes.",
+    ),
+    parcel_old: (
+        "Le suivi ne répond pas en ce moment.",
+        "Voici ce que nous savions en dernier ; votre envoi continue son chemin.",
     ),
     parcel_shape: ("Ce numéro n'est pas un numéro de suivi", "Il a deux lettres, neuf chiffres, puis deux lettres."),
     parcel_check: ("Un chiffre de ce numéro est faux", "Vérifiez chaque chiffre sur votre preuve de dépôt."),
@@ -163,6 +173,11 @@ pub(super) static EN: Text = Text {
         "We do not know this item",
         "The number is well formed, but nothing that bears it has reached us yet.",
     ),
+    parcel_unasked: (
+        "Tracking does not answer at the moment",
+        "We can say nothing about this item for now. It goes on its way: try again in a few minutes.",
+    ),
+    parcel_old: ("Tracking does not answer at the moment.", "This is what we last knew; your item goes on its way."),
     parcel_shape: ("This is not a tracking number", "It has two letters, nine digits, then two letters."),
     parcel_check: ("One digit of this number is wrong", "Check each digit on your proof of posting."),
     search_long: ("This search is too long", "Write 80 characters at most."),

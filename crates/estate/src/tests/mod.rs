@@ -71,9 +71,14 @@ impl Answer {
 
 impl Lab {
     async fn new(service: Service) -> Self {
+        Self::with_peers(service, Peers::new([])).await
+    }
+
+    /// A service that can ask others.
+    async fn with_peers(service: Service, peers: Peers) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = estate::open(dir.path(), service).await.unwrap();
-        let kit = Kit::new(service, store, ServiceCapacity::unmetered(), Peers::new([], None));
+        let kit = Kit::new(service, store, ServiceCapacity::unmetered(), peers);
         let router = estate::router(&kit);
         Self { kit, router, _dir: std::sync::Arc::new(dir) }
     }

@@ -1,6 +1,10 @@
 use super::{Answer, Lab};
+use crate::capacity::CapacityModel;
+use crate::estate::{Estate, Options};
 use crate::ids;
+use crate::peers::Peers;
 use crate::service::Service;
+use serde_json::json;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
@@ -44,7 +48,7 @@ async fn pages_are_whole_in_both_languages() {
         ("/suivi".to_owned(), 200, Some("track"), "Numéro de suivi", "Tracking number"),
         (format!("/suivi?id={known}"), 200, Some("track"), "Distribué", "Delivered"),
         (format!("/suivi?id={}", known.to_lowercase()), 200, Some("track"), "Distribué", "Delivered"),
-        (format!("/suivi?id={unknown}"), 404, None, "nous est inconnu", "do not know this item"),
+        (format!("/suivi?id={unknown}"), 503, None, "ne répond pas", "does not answer"),
         ("/suivi?id=CG100000004FR".to_owned(), 400, None, "Un chiffre de ce num", "One digit of this number is wrong"),
         ("/suivi?id=%3Cscript%3E".to_owned(), 400, None, "deux lettres", "two letters"),
         ("/recherche?q=colis".to_owned(), 200, Some("search"), "Suivre un colis", "Nothing fits"),
@@ -123,4 +127,50 @@ async fn the_home_page_links_to_the_others_and_is_known_by_its_tag() {
     }
     let english = lab.get("/", &[("accept-language", "en")]).await;
     assert_ne!(english.headers["etag"], lab.get("/", &[]).await.headers["etag"]);
+}
+
+/// What the page of an item says.
+async fn tracked(portal: &Lab, id: &str) -> Answer {
+    portal.get(&format!("/suivi?id={id}"), &[("accept-language", "fr")]).await
+}
+
+#[tokio::test]
+async fn tracking_is_live_and_the_last_known_when_the_parcel_service_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        listen: vec![(Service::Parcels, "127.0.0.1:0".parse().unwrap())],
+        data: dir.path().join("data"),
+        elsewhere: Vec::new(),
+        capacity: CapacityModel::default(),
+    };
+    let parcels = Estate::start(&options).await.unwrap();
+    let peers = Peers::new(parcels.addresses().iter().copied());
+    let portal = Lab::with_peers(Service::Portal, peers.clone()).await;
+    let (asked, never_asked, unknown) = (ids::parcel(0), ids::parcel(7), ids::parcel(2000));
+    let scan = json!({
+        "scan_id": "scan-live-1", "parcel": asked, "code": "MD2", "site": "Ouessant (île)", "event_at": "2026-01-05T10:00:00+01:00",
+    });
+    let json = [("content-type", "application/json")];
+    let scanned = peers.call(Service::Parcels, "POST", "/scans", &json, scan.to_string()).await.unwrap();
+    assert_eq!(scanned.status, 201);
+    let answer = tracked(&portal, &asked).await.right(200, "track");
+    check_page(&answer, "fr");
+    for words in ["Ouessant", "Mis en distribution", "2026-01-05T09:00:00Z"] {
+        assert!(answer.text().contains(words), "{words}: {}", answer.text());
+    }
+    assert!(!answer.text().contains("ne répond pas"));
+    assert!(tracked(&portal, &unknown).await.text().contains("nous est inconnu"));
+    assert_eq!(tracked(&portal, &unknown).await.status, 404);
+
+    parcels.stop().await;
+    // Told a moment ago: still fresh, and the parcel service is not asked.
+    assert!(!tracked(&portal, &asked).await.right(200, "track").text().contains("ne répond pas"));
+    let mut tx = portal.kit.store.begin().await.unwrap();
+    sqlx::query("UPDATE asked SET at_ms = at_ms - 3600000").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    for (id, words) in [(&asked, "Ouessant"), (&never_asked, "Strasbourg")] {
+        let answer = tracked(&portal, id).await.right(200, "track");
+        assert!(answer.text().contains(words) && answer.text().contains("ne répond pas"), "{}", answer.text());
+    }
+    assert_eq!(tracked(&portal, &unknown).await.status, 503, "it may well exist");
 }
