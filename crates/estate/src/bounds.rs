@@ -19,6 +19,40 @@ pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 pub const DOCUMENTS_BYTES_PER_USER_MAX: i64 = 64 * 1024 * 1024;
 /// Documents of one user.
 pub const DOCUMENTS_PER_USER_MAX: i64 = 2000;
+/// Living versions of one document; the oldest is shredded when a new one comes.
+pub const VERSIONS_PER_DOCUMENT_MAX: i64 = 32;
+/// Folders of one user.
+pub const FOLDERS_PER_USER_MAX: i64 = 500;
+/// Bytes of the path of a document in a vault.
+pub const VAULT_PATH_BYTES_MAX: usize = 1024;
+/// Bytes of one name in a vault.
+pub const VAULT_NAME_BYTES_MAX: usize = 255;
+/// Dead WebDAV properties of one document or folder.
+pub const PROPERTIES_PER_PLACE_MAX: i64 = 64;
+/// Bytes of one dead WebDAV property.
+pub const PROPERTY_BYTES_MAX: usize = 4096;
+/// WebDAV locks of one user.
+pub const LOCKS_PER_USER_MAX: usize = 256;
+/// Longest life of a WebDAV lock.
+pub const LOCK_LIFE_MAX: Duration = Duration::from_secs(3600);
+/// Links that share one document and have not ended.
+pub const LINKS_PER_DOCUMENT_MAX: i64 = 16;
+/// Life of a link, seconds.
+pub const LINK_LIFE_S_MAX: i64 = 90 * 24 * 3600;
+/// Uses of a link.
+pub const LINK_USES_MAX: i64 = 1000;
+/// Application passwords of one user.
+pub const APP_PASSWORDS_PER_USER_MAX: i64 = 16;
+/// Entries of one user's trail; beyond, nothing more is read or written in that vault, since nothing goes untraced.
+pub const TRAIL_ENTRIES_PER_USER_MAX: i64 = 1_000_000;
+/// Entries of a trail given out at once.
+pub const TRAIL_PAGE_MAX: i64 = 200;
+/// How long the owner's readings of one version are one entry.
+pub const TRAIL_SAME_READ_MS: i64 = 60_000;
+/// Bytes of a key file.
+pub const KEY_FILE_BYTES_MAX: u64 = 256;
+/// Exports of vaults under way at once in one service: each is in memory, twice.
+pub const EXPORTS_AT_ONCE_MAX: usize = 2;
 /// How long the bytes of a body may take to arrive while a worker waits for them.
 pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
 /// How long a handler may take, its body being there.
@@ -113,6 +147,28 @@ pub const COUNTER_CENTS_MAX: i64 = 300_000;
 pub const SCANS_PER_PARCEL_MAX: i64 = 64;
 /// Reads of one agent in an hour.
 pub const FILE_READS_PER_HOUR_MAX: i64 = 2000;
+/// How long a passkey sign-in gives an agent the right to do more than read single files.
+pub const PRIVILEGE_MS: i64 = 10 * 60 * 1000;
+/// Life of a passkey ceremony that was begun.
+pub const CEREMONY_LIFE_MS: i64 = 5 * 60 * 1000;
+/// Passkey ceremonies of one agent under way; the oldest goes first.
+pub const CEREMONIES_PER_AGENT_MAX: i64 = 4;
+/// Passkeys of one agent.
+pub const PASSKEYS_PER_AGENT_MAX: i64 = 8;
+/// Files of one bulk export.
+pub const EXPORT_FILES_MAX: usize = 100;
+/// Bulk exports of one agent that wait.
+pub const EXPORTS_PER_AGENT_MAX: i64 = 8;
+/// Life of a bulk export, from its request to its package.
+pub const EXPORT_LIFE_MS: i64 = 4 * 3600 * 1000;
+/// Longest lock-down, minutes; then it ends by itself.
+pub const LOCKDOWN_MINUTES_MAX: i64 = 24 * 60;
+/// How long a request for a lock-down waits for a second person.
+pub const LOCKDOWN_ASKED_MS: i64 = 15 * 60 * 1000;
+/// Entries of the audit given out at once.
+pub const AUDIT_PAGE_MAX: i64 = 200;
+/// Bytes of the last signed head that are read at the start.
+pub const HEADS_TAIL_BYTES_MAX: u64 = 4096;
 /// Characters of a search.
 pub const SEARCH_CHARS_MAX: usize = 80;
 /// Results of a search.
@@ -124,6 +180,11 @@ pub const SMS_PURGE_MAX: i64 = 64;
 
 const _: () = assert!(BODY_BYTES_MAX < DOCUMENT_BYTES_MAX);
 const _: () = assert!((DOCUMENT_BYTES_MAX as i64) < DOCUMENTS_BYTES_PER_USER_MAX);
+const _: () = assert!(EXPORT_FILES_MAX as i64 <= FILE_READS_PER_HOUR_MAX);
+const _: () = assert!(CEREMONY_LIFE_MS < PRIVILEGE_MS && PRIVILEGE_MS < EXPORT_LIFE_MS);
+const _: () = assert!(VAULT_NAME_BYTES_MAX < VAULT_PATH_BYTES_MAX);
+const _: () = assert!(DOCUMENTS_PER_USER_MAX < TRAIL_ENTRIES_PER_USER_MAX);
+const _: () = assert!(PROPERTY_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(CARD_CENTS_MAX < CARD_DAY_CENTS_MAX);
 const _: () = assert!(PEER_CONNECT_MAX.as_millis() < PEER_CALL_MAX.as_millis());
 const _: () = assert!(PEER_CALL_MAX.as_millis() < HANDLER_MAX.as_millis());

@@ -112,18 +112,23 @@ pub(crate) async fn open(data: &Path, service: Service) -> anyhow::Result<Store>
     };
     let (store, fresh) = Store::open(data, service, migrations).await?;
     if let Some(mut tx) = fresh {
-        seed(service, &mut tx).await.with_context(|| format!("{}: test data", service.name()))?;
+        seed(service, &mut tx, data).await.with_context(|| format!("{}: test data", service.name()))?;
         tx.commit().await?;
+    }
+    match service {
+        Service::Vault => vault::ready(&store).await.context("vault")?,
+        Service::Staff => staff::ready(&store).await.context("staff")?,
+        _ => {}
     }
     Ok(store)
 }
 
-async fn seed(service: Service, tx: &mut Tx) -> anyhow::Result<()> {
+async fn seed(service: Service, tx: &mut Tx, data: &Path) -> anyhow::Result<()> {
     match service {
         Service::Portal => portal::seed(tx).await,
         Service::App => app::seed(tx).await,
         Service::Identity => identity::seed(tx).await,
-        Service::Vault => vault::seed(tx).await,
+        Service::Vault => vault::seed(tx, data).await,
         Service::Bank => bank::seed(tx).await,
         Service::Rails => rails::seed(tx).await,
         Service::Counter => counter::seed(tx).await,

@@ -29,6 +29,7 @@ mod ledger;
 mod once;
 mod parcels;
 mod peers;
+mod people;
 mod portal;
 mod problem;
 mod rails;

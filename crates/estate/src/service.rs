@@ -66,6 +66,16 @@ const VAULT: &[Op] = &[
     op("list", "GET /documents", "one's own documents"),
     op("read", "GET /documents/{id}", "one document, its hash checked"),
     op("deposit", "POST /documents", "put a document, get a receipt"),
+    op("revise", "PUT /documents/{id}", "put a new version of a document"),
+    op("versions", "GET /documents/{id}/versions", "its versions; ?version= reads an old one"),
+    op("erase", "DELETE /documents/{id}", "destroy the keys of a document; its trail stays"),
+    op("share", "GET, POST /documents/{id}/links", "share by a link; DELETE /links/{id} ends it"),
+    op("shared", "GET, POST /partage/{token}", "what a link shares, for those who have no account"),
+    op("trail", "GET /trail", "who did what with one's documents"),
+    op("export", "GET /export", "all documents and the trail as a ZIP archive"),
+    op("password", "POST /app-passwords", "a password for one program; DELETE /app-passwords/{id} ends it"),
+    op("dav", "/dav/", "the vault as a WebDAV folder"),
+    op("page", "GET, POST /coffre", "pages for people"),
     ABOUT,
 ];
 const BANK: &[Op] = &[
@@ -97,6 +107,19 @@ const PARCELS: &[Op] = &[
 const STAFF: &[Op] = &[
     op("login", "POST /login", "open a session"),
     op("file", "GET /files/{id}?case=", "read a file for a case; audited"),
+    op("passkey", "POST /passkeys/{registration,sign-in}/{start,finish}", "register a passkey, sign in by it"),
+    op(
+        "export",
+        "GET, POST /exports",
+        "ask for many files; POST /exports/{id}/approval by another, GET /exports/{id}/package once",
+    ),
+    op(
+        "lockdown",
+        "GET, POST, DELETE /lockdown",
+        "stop all reading but of the audit; POST /lockdown/agreement by another",
+    ),
+    op("audit", "GET /audit, /audit/head", "the audit, and its signed head"),
+    op("page", "GET /agents", "the page for agents"),
     ABOUT,
 ];
 

@@ -131,7 +131,8 @@ impl Sessions {
         HeaderValue::from_str(&text).map_err(|error| Problem::internal(&error))
     }
 
-    fn token<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+    /// The token of a request, if it has one.
+    pub(crate) fn token<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let cookies = || headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let named = |pair: &'a str| pair.trim().strip_prefix(self.cookie.as_str())?.strip_prefix('=');

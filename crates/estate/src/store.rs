@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A transaction of the writer.
@@ -34,6 +35,8 @@ pub(crate) struct Store {
     writer: SqlitePool,
     /// For queries that change nothing.
     pub(crate) reader: SqlitePool,
+    /// The data folder: for keys that are kept beside the stores.
+    pub(crate) dir: Arc<Path>,
 }
 
 impl Store {
@@ -68,7 +71,7 @@ impl Store {
         let place = path.display();
         let writer = pool(1).connect_with(options.clone()).await.with_context(|| format!("{place}: can't open"))?;
         let reader = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-        let store = Self { writer, reader };
+        let store = Self { writer, reader, dir: Arc::from(dir) };
 
         let mut tx = store.begin().await?;
         let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await?;
@@ -107,7 +110,7 @@ impl Store {
             SqliteConnectOptions::new().filename(&path).busy_timeout(Duration::from_secs(5)).pragma("query_only", "ON");
         let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(POOL_WAIT_MAX);
         let pool = pool.connect_with(options).await.with_context(|| format!("{}: can't open", path.display()))?;
-        Ok(Some(Self { writer: pool.clone(), reader: pool }))
+        Ok(Some(Self { writer: pool.clone(), reader: pool, dir: Arc::from(dir) }))
     }
 
     /// Begins a transaction that may write; others wait their turn.

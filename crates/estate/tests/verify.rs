@@ -237,8 +237,8 @@ fn each_kind_of_damage_is_found_and_named() {
         ("rails", "DROP TRIGGER entry_stays; DELETE FROM entry WHERE id = 3", "each transaction sums to zero"),
         (
             "vault",
-            "UPDATE document SET content = CAST('other' AS BLOB) WHERE name = 'd.txt'",
-            "is not what its receipt says",
+            "UPDATE version SET sealed = CAST('other' AS BLOB) WHERE document IN (SELECT id FROM document WHERE name = 'd.txt')",
+            "is not as it was sealed",
         ),
         ("vault", "UPDATE document SET owner = 'user0002' WHERE name = 'd.txt'", "each receipt that was given"),
         (

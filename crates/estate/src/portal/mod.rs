@@ -4,7 +4,7 @@
 //! when that service is gone.
 
 mod live;
-mod pages;
+pub(crate) mod pages;
 mod text;
 
 use crate::bounds::{PARCELS_SEEDED, SEARCH_CHARS_MAX, SEARCH_RESULTS_MAX};

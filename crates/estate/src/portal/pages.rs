@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::LazyLock;
 
-pub(super) static CSS: &str = include_str!("../../templates/portal/style.css");
+pub(crate) static CSS: &str = include_str!("../../templates/portal/style.css");
 
 /// Nothing but our own style and icon; forms go here only. The style is allowed by its hash.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
@@ -24,8 +24,13 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// The language that the reader prefers of the two: by the weights of `Accept-Language`, French if there is no saying.
+/// The language that the reader prefers of the two.
 pub(super) fn language(headers: &HeaderMap) -> &'static Text {
+    if prefers_english(headers) { &EN } else { &FR }
+}
+
+/// Whether the reader prefers English to French: by the weights of `Accept-Language`, French if there is no saying.
+pub(crate) fn prefers_english(headers: &HeaderMap) -> bool {
     let line = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let weight = |wanted: &str| {
         line.split(',')
@@ -38,7 +43,7 @@ pub(super) fn language(headers: &HeaderMap) -> &'static Text {
             })
             .fold(0.0, f32::max)
     };
-    if weight("en") > weight("fr") { &EN } else { &FR }
+    weight("en") > weight("fr")
 }
 
 /// A page as an answer, with the headers of all pages.

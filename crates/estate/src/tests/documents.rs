@@ -34,7 +34,7 @@ async fn a_document_comes_back_as_it_was_put_in() {
 
     // A document that was changed on the disk is not given out.
     let mut tx = lab.kit.store.begin().await.unwrap();
-    sqlx::query("UPDATE document SET content = x'00' WHERE id = ?").bind(id).execute(&mut *tx).await.unwrap();
+    sqlx::query("UPDATE version SET sealed = x'00' WHERE document = ?").bind(id).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
     lab.get(&format!("/documents/{id}"), &[("cookie", &cookie)]).await.wrong(500, "internal");
 }

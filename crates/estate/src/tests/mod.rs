@@ -5,6 +5,8 @@ mod documents;
 mod partners;
 mod people;
 mod portal;
+mod staff;
+mod vault;
 
 use crate::capacity::ServiceCapacity;
 use crate::kit::Kit;
@@ -76,7 +78,15 @@ impl Lab {
 
     /// A service that can ask others.
     async fn with_peers(service: Service, peers: Peers) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_folder(service, peers, tempfile::tempdir().unwrap()).await
+    }
+
+    /// A service with the stores of a folder.
+    async fn at(service: Service, dir: tempfile::TempDir) -> Self {
+        Self::in_folder(service, Peers::new([]), dir).await
+    }
+
+    async fn in_folder(service: Service, peers: Peers, dir: tempfile::TempDir) -> Self {
         let store = estate::open(dir.path(), service).await.unwrap();
         let kit = Kit::new(service, store, ServiceCapacity::unmetered(), peers);
         let router = estate::router(&kit);
