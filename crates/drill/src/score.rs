@@ -199,10 +199,9 @@ fn quantile_ms(histogram: &Histogram<u64>, q: f64) -> Option<f64> {
 fn operations(onset: u64, end: u64, points: &[Point]) -> Vec<OperationScore> {
     let of = |op: &'static Op| points.iter().filter(move |p| (p.op.service, p.op.name) == (op.service, op.name));
     OPS.iter()
-        .filter(|op| of(op).next().is_some())
         .filter_map(|op| {
             let score = row(index_of(op.service)?, "attack", onset, end, of(op));
-            Some(OperationScore { operation: op.name, what: op.what, score })
+            (score.offered > 0).then_some(OperationScore { operation: op.name, what: op.what, score })
         })
         .collect()
 }

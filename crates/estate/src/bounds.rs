@@ -175,6 +175,36 @@ pub const SEARCH_CHARS_MAX: usize = 80;
 pub const SEARCH_RESULTS_MAX: i64 = 20;
 /// How far the clock of a scanner may be ahead.
 pub const CLOCK_AHEAD_MS_MAX: i64 = 10 * 60 * 1000;
+/// Bytes of one text message.
+pub const SMS_BYTES_MAX: usize = 254;
+/// How often a message is handed over until it is given up.
+pub const SMS_TRIES_MAX: i64 = 10;
+/// Messages handed over at once.
+pub const SMSC_WINDOW: i64 = 32;
+/// How long the gateway waits for a connection to the message centre.
+pub const SMSC_CONNECT_MAX: Duration = Duration::from_secs(2);
+/// How long the gateway waits for an answer of the message centre.
+pub const SMSC_ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How often the gateway looks for new messages.
+pub const SMSC_POLL: Duration = Duration::from_millis(100);
+/// Pauses of the gateway between two tries to reach the message centre: the first, and the longest.
+pub const SMSC_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// See [`SMSC_PAUSE_MIN`].
+pub const SMSC_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Connections of the test telephone's message centre.
+pub const SMSC_CONNECTIONS_MAX: usize = 16;
+/// Bytes of one message of the protocol to it.
+pub const SMSC_FRAME_BYTES_MAX: usize = 4096;
+/// How long a client of it may be silent.
+pub const SMSC_IDLE_MAX: Duration = Duration::from_secs(60);
+/// Messages that the test telephone keeps.
+pub const TELEPHONE_MESSAGES_MAX: usize = 1000;
+/// Messages that it shows at once.
+pub const TELEPHONE_MESSAGES_SHOWN_MAX: usize = 50;
+/// Text messages that the bank hands to the rails at once; beyond, they are read in its own outbox.
+pub const BANK_SMS_AT_ONCE_MAX: usize = 64;
+/// How often the bank hands the same message to the rails.
+pub const BANK_SMS_TRIES_MAX: u32 = 4;
 /// Outdated messages removed by each new one.
 pub const SMS_PURGE_MAX: i64 = 64;
 
@@ -190,5 +220,8 @@ const _: () = assert!(PEER_CONNECT_MAX.as_millis() < PEER_CALL_MAX.as_millis());
 const _: () = assert!(PEER_CALL_MAX.as_millis() < HANDLER_MAX.as_millis());
 const _: () = assert!(TRACKING_PATIENCE_MAX.as_millis() < PEER_CALL_MAX.as_millis());
 const _: () = assert!(SCANS_PER_PARCEL_MAX as usize <= TRACKING_STEPS_MAX);
+const _: () = assert!(SMSC_WINDOW < SMS_QUEUED_MAX);
+const _: () = assert!(SMSC_PAUSE_MIN.as_millis() < SMSC_PAUSE_MAX.as_millis());
+const _: () = assert!(TELEPHONE_MESSAGES_SHOWN_MAX <= TELEPHONE_MESSAGES_MAX);
 const _: () = assert!(HEAD_READ_MAX.as_secs() > 60);
 const _: () = assert!(PARCELS_SEEDED.is_multiple_of(USERS));

@@ -107,6 +107,12 @@ pub struct Common {
     /// A service that runs elsewhere, for those here that ask it; may be given several times.
     #[arg(long = "peer", value_name = "SERVICE=ADDRESS:PORT", value_parser = peer)]
     pub peers: Vec<(Service, SocketAddr)>,
+    /// Message centre to which the rails hand text messages, over SMPP 3.4; without it they wait in the rails' store.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub message_centre: Option<SocketAddr>,
+    /// Be the message centre too, and show the text messages on a page at this loopback address, as a test telephone.
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "message_centre")]
+    pub telephone: Option<SocketAddr>,
     /// End when the process that started this one ends.
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
@@ -179,7 +185,9 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     raise_file_limit();
     let elsewhere = common.peers.clone();
-    let options = Options { listen, data: common.data.clone(), capacity, elsewhere };
+    let (message_centre, telephone) = (common.message_centre, common.telephone);
+    let data = common.data.clone();
+    let options = Options { listen, data, capacity, elsewhere, message_centre, telephone };
     let estate = Estate::start(&options).await?;
     announce(&estate)?;
     tokio::select! {
@@ -203,6 +211,9 @@ fn announce(estate: &Estate) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for (service, address) in estate.addresses() {
         writeln!(out, "{} http://{address}", service.name())?;
+    }
+    if let Some(page) = estate.telephone() {
+        writeln!(out, "telephone http://{page}")?;
     }
     writeln!(out, "ready")?;
     Ok(out.flush()?)

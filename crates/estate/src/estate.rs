@@ -4,6 +4,7 @@ use crate::capacity::CapacityModel;
 use crate::kit::Kit;
 use crate::peers::Peers;
 use crate::service::Service;
+use crate::smsc::Telephone;
 use crate::store::{Store, Tx};
 use crate::{app, bank, counter, identity, parcels, portal, rails, server, staff, vault};
 use anyhow::{Context, ensure};
@@ -23,6 +24,10 @@ pub struct Options {
     pub data: PathBuf,
     /// Services that run elsewhere, for those here that ask them; a service that is here too is asked here.
     pub elsewhere: Vec<(Service, SocketAddr)>,
+    /// Message centre (SMPP 3.4) to which the rails hand text messages; without it and without `telephone` they only wait.
+    pub message_centre: Option<SocketAddr>,
+    /// Where a test telephone shows the text messages; it is the message centre of this estate then. Loopback only.
+    pub telephone: Option<SocketAddr>,
     /// The declared capacity; an empty model has no artificial costs.
     pub capacity: CapacityModel,
 }
@@ -34,6 +39,7 @@ pub struct Estate {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     stores: Vec<Store>,
+    telephone: Option<SocketAddr>,
 }
 
 impl Estate {
@@ -56,15 +62,23 @@ impl Estate {
         }
         make_folder(&options.data)?;
         let (stop, stopped) = watch::channel(false);
-        let mut estate = Self { addresses: Vec::new(), stop, tasks: Vec::new(), stores: Vec::new() };
+        let mut estate = Self { addresses: Vec::new(), stop, tasks: Vec::new(), stores: Vec::new(), telephone: None };
         let mut addresses = options.elsewhere.clone();
         for (service, listener) in &bound {
             addresses.push((*service, listener.local_addr()?));
         }
         let peers = Peers::new(addresses);
+        let mut centre = options.message_centre;
+        if let Some(page) = options.telephone {
+            let telephone = Telephone::start(page, &stopped).await?;
+            (centre, estate.telephone) = (Some(telephone.centre), Some(telephone.page));
+        }
         for (service, listener) in bound {
             let store = open(&options.data, service).await?;
             let kit = Kit::new(service, store.clone(), options.capacity.of(service), peers.clone());
+            if let (Service::Rails, Some(centre)) = (service, centre) {
+                estate.tasks.push(tokio::spawn(rails::gateway::run(store.clone(), centre, stopped.clone())));
+            }
             estate.addresses.push((service, listener.local_addr()?));
             estate.stores.push(store);
             estate.tasks.push(tokio::spawn(server::serve(listener, router(&kit), stopped.clone())));
@@ -76,6 +90,12 @@ impl Estate {
     #[must_use]
     pub fn addresses(&self) -> &[(Service, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Where the test telephone shows its messages, if there is one.
+    #[must_use]
+    pub fn telephone(&self) -> Option<SocketAddr> {
+        self.telephone
     }
 
     /// Takes no more connections, lets requests under way finish for at most five seconds, closes the stores.

@@ -36,6 +36,7 @@ mod rails;
 mod seed;
 mod server;
 mod sessions;
+mod smsc;
 mod staff;
 mod store;
 mod vault;

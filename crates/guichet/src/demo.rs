@@ -40,6 +40,9 @@ pub(crate) struct DemoArgs {
     /// The estate's services listen on the nine ports after this one.
     #[arg(long, value_name = "PORT", default_value_t = 9100)]
     estate_base_port: u16,
+    /// Port of the test telephone, a page that shows the text messages of the estate.
+    #[arg(long, value_name = "PORT", default_value_t = 8445, value_parser = clap::value_parser!(u16).range(1..))]
+    telephone_port: u16,
     /// Folder for certificates, configuration and databases; a temporary one that is removed at the end if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -129,6 +132,7 @@ fn check_ports(arguments: &DemoArgs) -> anyhow::Result<()> {
         (SocketAddr::new(loopback, arguments.https_port), "--https-port"),
         (SocketAddr::new(loopback, arguments.http_port), "--http-port"),
         (arguments.admin, "--admin"),
+        (SocketAddr::new(loopback, arguments.telephone_port), "--telephone-port"),
     ];
     for n in 1..=9 {
         let Some(port) = arguments.estate_base_port.checked_add(n) else {
@@ -172,6 +176,7 @@ fn start_estate(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
     let mut child = Command::new(program)
         .args(["estate", "all", "--exit-with-parent", "--base-port", &arguments.estate_base_port.to_string(), "--data"])
         .arg(dir.join("estate"))
+        .args(["--telephone", &format!("127.0.0.1:{}", arguments.telephone_port)])
         // A group of its own: Ctrl-C reaches the demo alone, which lets requests finish before it stops the estate.
         .process_group(0)
         .stdin(Stdio::null())
@@ -235,9 +240,10 @@ fn directory(arguments: &DemoArgs, dir: &Path) -> String {
     }
     let redirecting = format!("http://portal.localhost:{}/", arguments.http_port);
     let admin = format!("http://{}/", arguments.admin);
+    let telephone = format!("http://127.0.0.1:{}/", arguments.telephone_port);
     let _ = write!(
         text,
-        "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {files:<width$}  configuration, access log, certificates\n\n\
+        "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {telephone:<width$}  a telephone: the text messages with codes\n  {files:<width$}  configuration, access log, certificates\n\n\
          Try   curl -k --http2 https://portal.localhost:{port}/\n      \
          curl -k -H 'Accept: application/json' https://nobody.localhost:{port}/\n      \
          tail -f {log}\n\n\

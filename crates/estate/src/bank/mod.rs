@@ -1,6 +1,7 @@
 //! The online bank: accounts, statements, and transfers that are booked only with a code bound to amount and payee
 //! (EU 2018/389, article 5).
 
+mod messages;
 mod transfers;
 
 use crate::bounds::STATEMENT_ENTRIES_MAX;
@@ -18,6 +19,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
+use messages::Messages;
 use serde_json::json;
 
 pub(crate) const MIGRATIONS: &[&str] = &[ledger::SCHEMA, transfers::SCHEMA];
@@ -45,6 +47,7 @@ pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<3, 10>([
 pub(crate) struct Bank {
     pub(super) kit: Kit,
     pub(super) sessions: Sessions,
+    pub(super) messages: Messages,
 }
 
 /// Test data: a current account with 10,000 € and a savings account with 5,000 € for each user.
@@ -61,7 +64,7 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
-    let state = Bank { kit: kit.clone(), sessions: kit.sessions(Life::SHORT) };
+    let state = Bank { kit: kit.clone(), sessions: kit.sessions(Life::SHORT), messages: Messages::new(&kit.peers) };
     let routes = Router::new()
         .route("/login", kit.op("login", post(login)))
         .route("/accounts", kit.op("accounts", get(accounts)))

@@ -1,7 +1,8 @@
 //! Transfers: asked for, confirmed with a code, booked.
 //!
 //! The code is kept only as HMAC(key, id | amount | currency | payee | code): any change of amount or payee voids it. The
-//! text with the code goes to an outbox, as it would to an SMS queue; reading it there stands for having the telephone.
+//! text with the code is handed to the rails, which send it, once the transfer is durable; it also stands in an outbox of the
+//! bank, for when the rails can't be reached.
 
 use super::Bank;
 use crate::bounds::{CODE_LIFE_MS, CODE_TRIES_MAX, TRANSFER_CENTS_MAX, TRANSFERS_PENDING_PER_USER_MAX};
@@ -115,12 +116,14 @@ pub(super) async fn ask(State(bank): State<Bank>, headers: HeaderMap, body: Json
     let id = format!("tr-{}", uuid::Uuid::new_v4().simple());
     let now = now_ms();
     let pending = Pending { id: &id, payer: &payer, payee: &payee, amount_cents: *amount_cents, reference, now };
-    make_pending(&bank, &mut turn.tx, &user, &pending).await?;
+    let text = make_pending(&bank, &mut turn.tx, &user, &pending).await?;
     let answer = json!({
         "id": id, "status": "pending", "amount_cents": amount_cents, "currency": "EUR", "payee_iban": payee,
         "expires_at": rfc3339(now + CODE_LIFE_MS), "confirm": format!("/transfers/{id}/confirm"),
     });
-    turn.finish(StatusCode::ACCEPTED, &answer).await
+    let response = turn.finish(StatusCode::ACCEPTED, &answer).await?;
+    bank.messages.hand_over(id, ids::telephone(user.n), text);
+    Ok(response)
 }
 
 struct Pending<'a> {
@@ -132,8 +135,8 @@ struct Pending<'a> {
     now: i64,
 }
 
-/// Voids what is too old or too many, then writes the transfer and the text with its code.
-async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'_>) -> Result<(), Problem> {
+/// Voids what is too old or too many, then writes the transfer and the text with its code, which it gives.
+async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'_>) -> Result<String, Problem> {
     let &Pending { id, payer, payee, amount_cents, reference, now } = pending;
     let voided: Vec<String> = sqlx::query_scalar(
         "UPDATE transfer SET status = 'void' WHERE owner = ?1 AND status = 'pending' AND (asked_ms <= ?2 OR id NOT IN
@@ -165,8 +168,8 @@ async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'
     .await?;
     let (euros, cents) = (amount_cents / 100, amount_cents % 100);
     let text = format!("Virement de {euros},{cents:02} EUR vers {payee}. Code : {code}. Ne le donnez à personne.");
-    sqlx::query("INSERT INTO outbox VALUES (?, ?, ?)").bind(id).bind(text).bind(code).execute(&mut **tx).await?;
-    Ok(())
+    sqlx::query("INSERT INTO outbox VALUES (?, ?, ?)").bind(id).bind(&text).bind(code).execute(&mut **tx).await?;
+    Ok(text)
 }
 
 /// `GET /transfers/{id}/sms`

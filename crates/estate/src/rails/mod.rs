@@ -1,6 +1,8 @@
 //! The rails: card authorisations, text messages, instant transfers. For partners; the front lets nobody else in. They
 //! need no other service of the estate.
 
+pub(crate) mod gateway;
+
 use crate::bounds::{
     CARD_CENTS_MAX, CARD_DAY_CENTS_MAX, CARD_DAY_COUNT_MAX, SMS_PURGE_MAX, SMS_QUEUED_MAX, TRANSFER_CENTS_MAX, USERS,
 };
@@ -32,9 +34,10 @@ pub(crate) const MIGRATIONS: &[&str] = &[
      CREATE INDEX authorisation_card ON authorisation (pan, at_ms);
      CREATE TABLE sms (id TEXT PRIMARY KEY, recipient TEXT NOT NULL, text TEXT NOT NULL, queued_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
      CREATE INDEX sms_age ON sms (queued_ms);",
+    gateway::SCHEMA,
 ];
 /// Beside those of the ledger.
-pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<4, 11>([
+pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<5, 12>([
     zero(
         "each approved card payment took its money exactly once",
         "SELECT abs((SELECT count(*) FROM authorisation WHERE code = '00') - (SELECT count(*) FROM journal WHERE kind = 'card'))
@@ -52,6 +55,11 @@ pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<4, 11>([
         "each settled instant transfer moved money exactly once, no rejected one did",
         "SELECT count(*) FROM idempotency i WHERE route = 'instant' AND status < 300
          AND (i.answer->>'status' = 'ACSC') <> (SELECT count(*) FROM journal j WHERE j.kind = 'instant' AND j.reference = i.answer->>'id')",
+    ),
+    zero(
+        "each text message that was taken and is not out of date is there",
+        "SELECT count(*) FROM idempotency i WHERE route = 'sms-codes' AND status < 300
+         AND at_ms > (SELECT coalesce(max(at_ms), 0) - 240000 FROM idempotency) AND NOT EXISTS (SELECT 1 FROM sms s WHERE s.id = i.answer->>'id')",
     ),
     zero(
         "no instant transfer was booked twice",
@@ -218,6 +226,7 @@ async fn sms(State(kit): State<Kit>, headers: HeaderMap, body: Json<Sms>) -> Res
     first_fault(&[
         (!telephone(to), "to takes + and 8 to 15 digits"),
         (!line(text, 160), "text takes 1 to 160 characters on one line"),
+        (!gateway::fits(text), "text takes 127 characters where one is beyond Latin-1"),
     ])?;
     let demand = Demand { caller: "partner", route: "sms-codes", key: key(&headers)?, body_hash: hash(&body.bytes) };
     let mut turn = match kit.once(demand).await? {
@@ -231,14 +240,16 @@ async fn sms(State(kit): State<Kit>, headers: HeaderMap, body: Json<Sms>) -> Res
         .execute(&mut *turn.tx)
         .await?;
     let id = format!("sms-{}", uuid::Uuid::new_v4().simple());
-    let queued = sqlx::query("INSERT INTO sms SELECT ?, ?, ?, ? WHERE (SELECT count(*) FROM sms) < ?")
-        .bind(&id)
-        .bind(to)
-        .bind(text)
-        .bind(now)
-        .bind(SMS_QUEUED_MAX)
-        .execute(&mut *turn.tx)
-        .await?;
+    let queued = sqlx::query(
+        "INSERT INTO sms (id, recipient, text, queued_ms) SELECT ?, ?, ?, ? WHERE (SELECT count(*) FROM sms) < ?",
+    )
+    .bind(&id)
+    .bind(to)
+    .bind(text)
+    .bind(now)
+    .bind(SMS_QUEUED_MAX)
+    .execute(&mut *turn.tx)
+    .await?;
     if queued.rows_affected() == 0 {
         return Err(Problem::busy("too many messages wait to be sent"));
     }

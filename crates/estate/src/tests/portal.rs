@@ -141,6 +141,8 @@ async fn tracking_is_live_and_the_last_known_when_the_parcel_service_is_gone() {
         listen: vec![(Service::Parcels, "127.0.0.1:0".parse().unwrap())],
         data: dir.path().join("data"),
         elsewhere: Vec::new(),
+        message_centre: None,
+        telephone: None,
         capacity: CapacityModel::default(),
     };
     let parcels = Estate::start(&options).await.unwrap();

@@ -157,14 +157,14 @@ pub(crate) fn start_guichet(config: &Path, dir: &Path) -> Process {
     Process(child)
 }
 
-fn free_ports<const N: usize>() -> [u16; N] {
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let sockets: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     sockets.map(|socket| socket.local_addr().unwrap().port())
 }
 
 /// Nine free ports in a row, and a lock on them; the base is one less than the first. They lie below what the system
 /// gives out for port 0, and the lock, a socket on the port before them, keeps other tests off until the house is gone.
-fn free_range() -> (u16, TcpListener) {
+pub(crate) fn free_range() -> (u16, TcpListener) {
     for attempt in 0..1000u16 {
         let base = 20_000 + (std::process::id() as u16 % 1000 + attempt) % 1000 * 10;
         let Ok(lock) = TcpListener::bind(("127.0.0.1", base)) else { continue };

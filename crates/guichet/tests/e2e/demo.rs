@@ -1,0 +1,132 @@
+//! The demo, as somebody meets it who has just cloned the project: started, looked at, ended with Ctrl-C.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::house::{GUICHET, Process, SERVICES, curl, free_ports, free_range};
+
+#[test]
+fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
+    let [https, http, admin, telephone] = free_ports();
+    let (base, _ports) = free_range();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("demo");
+    let mut child = Command::new(GUICHET)
+        .args(["demo", "--https-port", &https.to_string(), "--http-port", &http.to_string()])
+        .args(["--admin", &format!("127.0.0.1:{admin}"), "--telephone-port", &telephone.to_string()])
+        .args(["--estate-base-port", &base.to_string(), "--data"])
+        .arg(&data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = child.stdout.take().unwrap();
+    let mut demo = Process(child);
+    let (tell, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            let _ = tell.send(line);
+        }
+    });
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut told = String::new();
+    while !told.contains("Ctrl-C ends all of it") {
+        let left = until.saturating_duration_since(Instant::now());
+        told += &(lines.recv_timeout(left).unwrap_or_else(|_| panic!("it did not open: {told}")) + "\n");
+    }
+    for service in SERVICES {
+        let url = format!("https://{service}.localhost:{https}/");
+        assert!(told.contains(&url), "{url} in {told}");
+        let resolve = format!("{service}.localhost:{https}:127.0.0.1");
+        for (version, said) in [("--http1.1", "HTTP/1.1 200"), ("--http2", "HTTP/2 200")] {
+            let answer = curl(&["-s", "-k", "-i", version, "--max-time", "20", "--resolve", &resolve, &url]);
+            let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
+            assert!(answer.starts_with(said) && answer.contains("x-estate-op: "), "{service}: {answer}");
+        }
+    }
+    // With the demo's own authority nothing has to be ignored.
+    let (ca, resolve) = (data.join("ca.pem"), format!("portal.localhost:{http}:127.0.0.1"));
+    let follow = format!("portal.localhost:{https}:127.0.0.1");
+    let answer = curl(&[
+        "-s",
+        "-L",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %{url_effective}",
+        "--cacert",
+        ca.to_str().unwrap(),
+        "--resolve",
+        &resolve,
+        "--resolve",
+        &follow,
+        &format!("http://portal.localhost:{http}/suivi"),
+    ]);
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), format!("200 https://portal.localhost:{https}/suivi"));
+
+    // A transfer, and its code on the telephone.
+    let jar = dir.path().join("jar");
+    let bank = |path: &str, body: &str| {
+        let answer = curl(&[
+            "-s",
+            "-k",
+            "--resolve",
+            &format!("bank.localhost:{https}:127.0.0.1"),
+            "-c",
+            jar.to_str().unwrap(),
+            "-b",
+            jar.to_str().unwrap(),
+            "-H",
+            "content-type: application/json",
+            "-H",
+            "idempotency-key: demo-0001",
+            "-d",
+            body,
+            &format!("https://bank.localhost:{https}{path}"),
+        ]);
+        String::from_utf8_lossy(&answer.stdout).into_owned()
+    };
+    assert!(bank("/login", "{\"user\":\"user0001\",\"password\":\"password-0001\"}").contains("user0001"));
+    let asked = bank("/transfers", "{\"amount_cents\":4200,\"payee_iban\":\"FR1420041010050500013M02606\"}");
+    assert!(asked.contains("pending"), "{asked}");
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let page = curl(&["-s", &format!("http://127.0.0.1:{telephone}/?to=33600000001")]);
+        if String::from_utf8_lossy(&page.stdout).contains("42,00 EUR") {
+            break;
+        }
+        assert!(Instant::now() < until, "no message on the telephone");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    demo.signal(Signal::SIGINT);
+    assert!(demo.wait(Duration::from_secs(30)).success());
+    for port in [https, http, admin, telephone].into_iter().chain((1..=9).map(|n| base + n)) {
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "port {port} is still open");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_before_anything_starts() {
+    let [https, http, admin] = free_ports();
+    let (base, _ports) = free_range();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("demo");
+    let output = Command::new(GUICHET)
+        .args(["demo", "--https-port", &https.to_string(), "--http-port", &http.to_string()])
+        .args(["--admin", &format!("127.0.0.1:{admin}"), "--telephone-port", &port])
+        .args(["--estate-base-port", &base.to_string(), "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains(&port) && told.contains("--telephone-port"), "{told}");
+    assert!(!data.exists(), "nothing was written");
+}
