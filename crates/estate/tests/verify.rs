@@ -262,6 +262,10 @@ fn each_kind_of_damage_is_found_and_named() {
         let copy = dir.path().join("copy");
         std::fs::create_dir(&copy).unwrap();
         for entry in std::fs::read_dir(&data).unwrap().map(Result::unwrap) {
+            // The stores only: beside them is a folder of signed heads, which `verify` does not read.
+            if entry.path().is_dir() {
+                continue;
+            }
             std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
         }
         tamper(&copy, service, damage);

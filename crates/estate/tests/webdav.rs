@@ -26,9 +26,16 @@ fn start(data: &Path) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guichet-estate"));
     command.args(["vault", "--listen", "127.0.0.1:0", "--data"]).arg(data);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("vault http://").expect("it tells where it is").parse().unwrap();
+    let mut address = None;
+    // To the last line: a program whose reader has gone can't say that it is ready.
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line == "ready" {
+            break;
+        }
+        address = line.strip_prefix("vault http://").map(|address| address.parse().unwrap());
+    }
+    let address = address.expect("it tells where it is");
     Running { child, address }
 }
 
