@@ -181,6 +181,8 @@ pub const SMS_BYTES_MAX: usize = 254;
 pub const SMS_TRIES_MAX: i64 = 10;
 /// Messages handed over at once.
 pub const SMSC_WINDOW: i64 = 32;
+/// Receipts that wait to be noted.
+pub const SMSC_RECEIPTS_MAX: usize = 1024;
 /// How long the gateway waits for a connection to the message centre.
 pub const SMSC_CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long the gateway waits for an answer of the message centre.

@@ -6,7 +6,8 @@
 
 use super::SMS_LIFE_MS;
 use crate::bounds::{
-    SMS_TRIES_MAX, SMSC_ANSWER_MAX, SMSC_CONNECT_MAX, SMSC_PAUSE_MAX, SMSC_PAUSE_MIN, SMSC_POLL, SMSC_WINDOW,
+    SMS_TRIES_MAX, SMSC_ANSWER_MAX, SMSC_CONNECT_MAX, SMSC_PAUSE_MAX, SMSC_PAUSE_MIN, SMSC_POLL, SMSC_RECEIPTS_MAX,
+    SMSC_WINDOW,
 };
 use crate::store::{Store, now_ms};
 use anyhow::Context;
@@ -23,7 +24,7 @@ use std::net::SocketAddr;
 use std::str::FromStr as _;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// What has become of a message, and what the centre calls it.
 pub(super) const SCHEMA: &str = "
@@ -76,17 +77,21 @@ enum Ended {
 }
 
 async fn session(store: &Store, centre: SocketAddr) -> Ended {
-    let client = match bind(store, centre).await {
-        Ok(client) => client,
+    let (client, mut receipts) = match bind(centre).await {
+        Ok(bound) => bound,
         Err(error) => return Ended::Unbound(error),
     };
-    let Err(error) = hand_over(store, &client).await;
+    let Err(error) = hand_over(store, &client, &mut receipts).await;
     // Gone already, mostly.
     let _ = client.close().await;
     Ended::AfterWork(error)
 }
 
-async fn bind(store: &Store, centre: SocketAddr) -> anyhow::Result<Client> {
+/// Receipts as they come, for the loop that hands messages over: it knows when the message of a receipt is marked as sent,
+/// which may be later than the receipt. One that finds no room is lost, and its message stays marked as sent.
+type Receipts = mpsc::Receiver<(String, &'static str)>;
+
+async fn bind(centre: SocketAddr) -> anyhow::Result<(Client, Receipts)> {
     let stream =
         tokio::time::timeout(SMSC_CONNECT_MAX, TcpStream::connect(centre)).await.context("connect: late")??;
     stream.set_nodelay(true)?;
@@ -95,16 +100,15 @@ async fn bind(store: &Store, centre: SocketAddr) -> anyhow::Result<Client> {
         .enquire_link_response_timeout(SMSC_ANSWER_MAX)
         .response_timeout(SMSC_ANSWER_MAX)
         .connected(stream);
-    let (answering, store) = (client.clone(), store.clone());
+    let answering = client.clone();
+    let (tell, receipts) = mpsc::channel(SMSC_RECEIPTS_MAX);
     // Ends when the connection does.
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             let Event::Incoming(command) = event else { continue };
             if let Some(Pdu::DeliverSm(receipt)) = command.pdu() {
-                let text = String::from_utf8_lossy(receipt.short_message().as_ref()).into_owned();
-                if let Err(error) = take_receipt(&store, &text).await {
-                    eprintln!("guichet-estate: rails: receipt of a message: {error}");
-                    continue;
+                if let Some(receipt) = receipt_of(&String::from_utf8_lossy(receipt.short_message().as_ref())) {
+                    let _ = tell.try_send(receipt);
                 }
                 let _ = answering.deliver_sm_resp(command.sequence_number(), DeliverSmResp::default()).await;
             }
@@ -116,15 +120,20 @@ async fn bind(store: &Store, centre: SocketAddr) -> anyhow::Result<Client> {
         .system_type(COctetString::empty())
         .build();
     client.bind_transceiver(who).await.context("bind")?;
-    Ok(client)
+    Ok((client, receipts))
 }
 
 /// Number, recipient, text and age of a message.
 type Waiting = (String, String, String, i64);
 
 /// Hands over what waits, a window at once, until the connection breaks.
-async fn hand_over(store: &Store, client: &Client) -> Result<std::convert::Infallible, anyhow::Error> {
+async fn hand_over(
+    store: &Store,
+    client: &Client,
+    receipts: &mut Receipts,
+) -> Result<std::convert::Infallible, anyhow::Error> {
     loop {
+        take_receipts(store, receipts).await?;
         let waiting: Vec<Waiting> = sqlx::query_as(
             "SELECT id, recipient, text, queued_ms FROM sms WHERE state = 'queued' AND queued_ms > ? AND tries < ?
              ORDER BY queued_ms, id LIMIT ?",
@@ -209,24 +218,53 @@ pub(super) fn fits(text: &str) -> bool {
     encoded(text).1.len() <= crate::bounds::SMS_BYTES_MAX
 }
 
-/// `id:... stat:DELIVRD ...`, as SMPP 3.4 has it in appendix B.
-async fn take_receipt(store: &Store, text: &str) -> Result<(), sqlx::Error> {
+/// Marks what the receipts that have come say, in one transaction.
+async fn take_receipts(store: &Store, receipts: &mut Receipts) -> Result<(), sqlx::Error> {
+    let come: Vec<_> = std::iter::from_fn(|| receipts.try_recv().ok()).take(SMSC_RECEIPTS_MAX).collect();
+    if come.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.begin().await?;
+    for (centre_id, state) in come {
+        sqlx::query("UPDATE sms SET state = ? WHERE centre_id = ?")
+            .bind(state)
+            .bind(centre_id)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await
+}
+
+/// `id:... stat:DELIVRD ...`, as SMPP 3.4 has it in appendix B: the centre's name of the message, and what became of it.
+fn receipt_of(text: &str) -> Option<(String, &'static str)> {
     let word = |name: &str| text.split(' ').find_map(|word| word.strip_prefix(name));
-    let (Some(id), Some(stat)) = (word("id:"), word("stat:")) else { return Ok(()) };
-    let state = match stat {
+    let state = match word("stat:")? {
         "DELIVRD" => "delivered",
         "EXPIRED" | "DELETED" | "UNDELIV" | "REJECTD" => "failed",
         // On its way still.
-        _ => return Ok(()),
+        _ => return None,
     };
-    let mut tx = store.begin().await?;
-    sqlx::query("UPDATE sms SET state = ? WHERE centre_id = ?").bind(state).bind(id).execute(&mut *tx).await?;
-    tx.commit().await
+    Some((word("id:")?.to_owned(), state))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn receipts_are_read() {
+        let check = |text: &str, expected: Option<(&str, &'static str)>| {
+            assert_eq!(receipt_of(text), expected.map(|(id, state)| (id.to_owned(), state)), "{text}");
+        };
+        check(
+            "id:a-1 sub:001 dlvrd:001 submit date:2601010000 stat:DELIVRD err:000 text:Code",
+            Some(("a-1", "delivered")),
+        );
+        check("id:7 stat:UNDELIV", Some(("7", "failed")));
+        check("id:7 stat:ENROUTE", None);
+        check("stat:DELIVRD", None);
+        check("hello", None);
+    }
 
     #[test]
     fn texts_are_latin_where_they_can_be() {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -10,35 +11,8 @@ use nix::sys::signal::Signal;
 
 use crate::house::{GUICHET, Process, SERVICES, curl, free_ports, free_range};
 
-#[test]
-fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
-    let [https, http, admin, telephone] = free_ports();
-    let (base, _ports) = free_range();
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("demo");
-    let mut child = Command::new(GUICHET)
-        .args(["demo", "--https-port", &https.to_string(), "--http-port", &http.to_string()])
-        .args(["--admin", &format!("127.0.0.1:{admin}"), "--telephone-port", &telephone.to_string()])
-        .args(["--estate-base-port", &base.to_string(), "--data"])
-        .arg(&data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let out = child.stdout.take().unwrap();
-    let mut demo = Process(child);
-    let (tell, lines) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(out).lines().map_while(Result::ok) {
-            let _ = tell.send(line);
-        }
-    });
-    let until = Instant::now() + Duration::from_secs(60);
-    let mut told = String::new();
-    while !told.contains("Ctrl-C ends all of it") {
-        let left = until.saturating_duration_since(Instant::now());
-        told += &(lines.recv_timeout(left).unwrap_or_else(|_| panic!("it did not open: {told}")) + "\n");
-    }
+/// Over both versions of HTTP, by the addresses that the demo told.
+fn every_service_answers(https: u16, told: &str) {
     for service in SERVICES {
         let url = format!("https://{service}.localhost:{https}/");
         assert!(told.contains(&url), "{url} in {told}");
@@ -49,28 +23,10 @@ fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
             assert!(answer.starts_with(said) && answer.contains("x-estate-op: "), "{service}: {answer}");
         }
     }
-    // With the demo's own authority nothing has to be ignored.
-    let (ca, resolve) = (data.join("ca.pem"), format!("portal.localhost:{http}:127.0.0.1"));
-    let follow = format!("portal.localhost:{https}:127.0.0.1");
-    let answer = curl(&[
-        "-s",
-        "-L",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code} %{url_effective}",
-        "--cacert",
-        ca.to_str().unwrap(),
-        "--resolve",
-        &resolve,
-        "--resolve",
-        &follow,
-        &format!("http://portal.localhost:{http}/suivi"),
-    ]);
-    assert_eq!(String::from_utf8_lossy(&answer.stdout), format!("200 https://portal.localhost:{https}/suivi"));
+}
 
-    // A transfer, and its code on the telephone.
-    let jar = dir.path().join("jar");
+/// A transfer, and its code on the telephone; `jar` is a file for cookies.
+fn a_code_reaches_the_telephone(https: u16, telephone: u16, jar: &Path) {
     let bank = |path: &str, body: &str| {
         let answer = curl(&[
             "-s",
@@ -103,6 +59,59 @@ fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
         assert!(Instant::now() < until, "no message on the telephone");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+#[test]
+fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
+    let [https, http, admin, telephone] = free_ports();
+    let (base, _ports) = free_range();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("demo");
+    let mut child = Command::new(GUICHET)
+        .args(["demo", "--https-port", &https.to_string(), "--http-port", &http.to_string()])
+        .args(["--admin", &format!("127.0.0.1:{admin}"), "--telephone-port", &telephone.to_string()])
+        .args(["--estate-base-port", &base.to_string(), "--data"])
+        .arg(&data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = child.stdout.take().unwrap();
+    let mut demo = Process(child);
+    let (tell, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            let _ = tell.send(line);
+        }
+    });
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut told = String::new();
+    while !told.contains("Ctrl-C ends all of it") {
+        let left = until.saturating_duration_since(Instant::now());
+        told += &(lines.recv_timeout(left).unwrap_or_else(|_| panic!("it did not open: {told}")) + "\n");
+    }
+    every_service_answers(https, &told);
+    // With the demo's own authority nothing has to be ignored.
+    let (ca, resolve) = (data.join("ca.pem"), format!("portal.localhost:{http}:127.0.0.1"));
+    let follow = format!("portal.localhost:{https}:127.0.0.1");
+    let answer = curl(&[
+        "-s",
+        "-L",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %{url_effective}",
+        "--cacert",
+        ca.to_str().unwrap(),
+        "--resolve",
+        &resolve,
+        "--resolve",
+        &follow,
+        &format!("http://portal.localhost:{http}/suivi"),
+    ]);
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), format!("200 https://portal.localhost:{https}/suivi"));
+
+    a_code_reaches_the_telephone(https, telephone, &dir.path().join("jar"));
 
     demo.signal(Signal::SIGINT);
     assert!(demo.wait(Duration::from_secs(30)).success());
