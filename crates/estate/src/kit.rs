@@ -89,10 +89,12 @@ impl Kit {
             .layer(axum::middleware::map_request(with_host))
     }
 
-    /// As [`Kit::finish`], for services that are programs' business: with a description at `/`.
+    /// As [`Kit::finish`], for services that are programs' business: with a description at `/`, and one for programs.
     pub(crate) fn finish_api(&self, routes: Router) -> Router {
         let about = get(about).with_state(self.service);
-        self.finish(routes.route("/", self.op("about", about)))
+        let document = crate::openapi::document(self.service);
+        let openapi = get(async move || axum::Json(document.clone()));
+        self.finish(routes.route("/", self.op("about", about)).route("/openapi.json", self.other(openapi)))
     }
 
     /// Takes the turn of something that must be done exactly once.

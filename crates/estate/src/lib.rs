@@ -27,6 +27,7 @@ mod identity;
 mod kit;
 mod ledger;
 mod once;
+mod openapi;
 mod parcels;
 mod peers;
 mod people;

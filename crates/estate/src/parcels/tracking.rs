@@ -43,6 +43,11 @@ const STEPS: [(&str, &str); 5] = [
     ("Livré", "Delivered"),
 ];
 
+/// The codes of events.
+pub(crate) fn codes() -> [&'static str; EVENTS.len()] {
+    EVENTS.map(|event| event.0)
+}
+
 /// The label of an event code, in French or else in English.
 pub(crate) fn label(code: &str, french: bool) -> Option<&'static str> {
     EVENTS.iter().find(|event| event.0 == code).map(|event| if french { event.1 } else { event.2 })
