@@ -31,13 +31,7 @@ pub(crate) const REGISTRIES: [Registry; 2] = [
     Registry {
         name: "packages of PyPI",
         folder: "python",
-        packages: &[
-            ("Authlib", "1.9.10"),
-            ("karrio-laposte", "2026.1.32"),
-            ("pyiso8583", "4.0.1"),
-            ("requests", "2.34.2"),
-            ("schemathesis", "4.32.5"),
-        ],
+        packages: &[("schemathesis", "4.32.5")],
         // Beside all installations of Python's, none of which is touched.
         install: &["python3", "-m", "pip", "install", "--quiet", "--upgrade", "--target"],
         pin: "==",
@@ -46,7 +40,7 @@ pub(crate) const REGISTRIES: [Registry; 2] = [
     Registry {
         name: "packages of npm",
         folder: "npm",
-        packages: &[("axe-core", "4.14.1"), ("smpp", "0.5.1")],
+        packages: &[("smpp", "0.5.1")],
         install: &["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"],
         pin: "@",
         is_there: of_npm,

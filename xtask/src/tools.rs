@@ -31,7 +31,7 @@ const TOOLS: [Tool; 11] = [
     Tool { name: "nginx", programs: &["nginx"], package: "nginx-light" },
     Tool { name: "haproxy", programs: &["haproxy"], package: "haproxy" },
     Tool { name: "litmus (WebDAV)", programs: &["litmus"], package: "litmus" },
-    Tool { name: "xmllint", programs: &["xmllint"], package: "libxml2-utils" },
+    Tool { name: "cadaver (WebDAV)", programs: &["cadaver"], package: "cadaver" },
     Tool {
         name: "a browser (chromium)",
         programs: &["chromium", "chromium-browser", "google-chrome"],

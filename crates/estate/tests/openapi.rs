@@ -129,7 +129,7 @@ fn identity_is_as_described() {
 
 #[test]
 fn the_vault_is_as_described() {
-    check("vault", Some("/login"), 5);
+    check("vault", Some("/login"), 7);
 }
 
 #[test]

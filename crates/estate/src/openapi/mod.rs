@@ -269,11 +269,17 @@ fn problem_schema() -> Value {
 mod tests {
     use super::*;
 
+    /// Operations without a description here: pages for people, WebDAV (RFC 4918 describes it), and those of vault and
+    /// staff that stand for several routes each.
+    const UNDESCRIBED: [&str; 11] =
+        ["page", "dav", "shared", "share", "versions", "trail", "export", "password", "passkey", "lockdown", "audit"];
+
     #[test]
     fn each_operation_of_each_interface_is_described_and_nothing_else_is() {
         for service in Service::ALL.into_iter().filter(|service| *service != Service::Portal) {
             let mut described: Vec<_> = docs(service).iter().map(|doc| doc.op).collect();
             let mut known = service.op_names();
+            known.retain(|op| !UNDESCRIBED.contains(op));
             described.sort_unstable();
             known.sort_unstable();
             assert_eq!(described, known, "{}", service.name());

@@ -58,27 +58,40 @@ pub(super) fn identity() -> Vec<Doc> {
 }
 
 pub(super) fn vault() -> Vec<Doc> {
-    let document = object(&[
+    let receipt = [
         ("id", text()),
         ("name", text()),
+        ("path", text()),
+        ("version", number(1, i64::MAX)),
         ("size_bytes", number(1, i64::MAX)),
         ("sha256", sha256()),
         ("received_at", time()),
-    ]);
+    ];
+    let document = object(&[&receipt[..], &[("folder", text())]].concat());
     let bytes = json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}});
-    let mut read = Doc::new("read", 200, text()).session().path("id", id("doc-0001-1")).problems(&[404]);
+    let body = json!({
+        "required": true, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
+        "description": format!("1 to {DOCUMENT_BYTES_MAX} bytes"),
+    });
+    let one = || id("doc-0001-1");
+    let mut read = Doc::new("read", 200, text()).session().path("id", one()).problems(&[404]);
+    read = read.query("version", false, number(1, i64::MAX));
     read.answer.1.clone_from(&bytes);
-    let mut deposit = Doc::new("deposit", 201, document.clone()).session().once().problems(&[507]).links(&["read"]);
-    deposit.body = Some(json!({
-        "required": true, "content": bytes, "description": format!("1 to {DOCUMENT_BYTES_MAX} bytes"),
-    }));
+    let mut deposit = Doc::new("deposit", 201, object(&receipt)).session().once().problems(&[507]).links(&["read"]);
+    deposit.body = Some(body.clone());
     let name = with_example(pattern("^[A-Za-z0-9_-][A-Za-z0-9._ -]{0,98}[A-Za-z0-9_-]$"), "facture.pdf");
     deposit.parameters.push(json!({"name": "X-Document-Name", "in": "header", "required": true, "schema": name}));
+    let mut revise = Doc::new("revise", 200, object(&receipt)).session().once().path("id", one()).problems(&[404, 507]);
+    revise.body = Some(body);
+    let mut erase = Doc::new("erase", 204, text()).session().path("id", one()).problems(&[404]);
+    erase.answer.1 = json!({});
     vec![
         login(200, object(&[("user", text()), ("expires_in_s", whole())])),
         Doc::new("list", 200, object(&[("documents", list(&document))])).session(),
         read,
         deposit,
+        revise,
+        erase,
     ]
 }
 
