@@ -29,9 +29,12 @@ pub(super) fn refusal() -> Problem {
     Problem::new(StatusCode::LOCKED, "locked-down", detail)
 }
 
+/// Who asked, why, when; since when and until when it holds, once a second person agreed.
+type Row = (String, String, i64, Option<i64>, Option<i64>);
+
 pub(super) async fn show(State(staff): State<Staff>, headers: HeaderMap) -> Result<Response, Problem> {
     staff.agent(&headers).await?;
-    let row: Option<(String, String, i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as(
         "SELECT agent, reason, asked_ms, since_ms, until_ms FROM lockdown WHERE ended_ms IS NULL
          AND (until_ms > $1 OR (since_ms IS NULL AND asked_ms > $2)) ORDER BY asked_ms DESC LIMIT 1",
     )

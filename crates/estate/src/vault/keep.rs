@@ -248,6 +248,9 @@ pub(super) async fn erase(tx: &mut Tx, owner: &str, id: &str, now: i64) -> Resul
     trail::append(tx, &Act { owner, actor: owner, action: "erase", document: id, detail }, now).await
 }
 
+/// Hash of the content, key of the version as wrapped by the user's, sealed content, key of the user as wrapped by the master's.
+type SealedRow = (String, Vec<u8>, Vec<u8>, Vec<u8>);
+
 /// Opens a version (the current one without a number) and checks it against its receipt. Says nothing to the trail.
 pub(super) async fn open(
     store: &Store,
@@ -264,7 +267,7 @@ pub(super) async fn open(
     // Another's document is as unknown as one that does not exist.
     let card = card.ok_or_else(|| Problem::not_found("document"))?;
     let number = version.unwrap_or(card.current);
-    let row: Option<(String, Vec<u8>, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+    let row: Option<SealedRow> = sqlx::query_as(
         "SELECT v.sha256, v.wrapped_key, v.sealed, k.wrapped FROM version v JOIN user_key k ON k.owner = $1
          WHERE v.document = $2 AND v.number = $3 AND v.shredded_ms IS NULL",
     )
