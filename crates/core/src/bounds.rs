@@ -50,6 +50,7 @@ pub const POOL_IDLE_PER_SERVER_MAX: usize = 256;
 /// Bytes of the configuration, over all its files.
 pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+const _: () = assert!(TRAILER_FIELDS_MAX <= HEADER_FIELDS_MAX);
 const _: () = assert!(SOURCES_MAX.is_multiple_of(SOURCE_SHARDS));
 const _: () = assert!(SOURCE_SHARDS.is_power_of_two());
 const _: () = assert!(HEAD_BYTES_MAX > TARGET_BYTES_MAX);
@@ -234,6 +235,8 @@ pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
 pub const CHUNK_EXTENSIONS_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of the trailers of one body.
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Fields of a trailer: the codec behind the guard reads only so many, and what it does not read must not pass.
+pub const TRAILER_FIELDS_MAX: usize = 16;
 /// Hexadecimal digits of a chunk size.
 pub const CHUNK_SIZE_DIGITS_MAX: u8 = 15;
 /// Bytes read and thrown away after a refusal, so that the refusal is not lost to a reset.

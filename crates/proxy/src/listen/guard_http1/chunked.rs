@@ -1,7 +1,7 @@
 //! The chunked coding, as strictly as RFC 9112 section 7.1 has it, without the optional white space.
 
 use guichet_core::bounds::{
-    CHUNK_EXTENSION_BYTES_MAX, CHUNK_EXTENSIONS_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, TRAILER_BYTES_MAX,
+    CHUNK_EXTENSION_BYTES_MAX, CHUNK_EXTENSIONS_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
 };
 
 use super::head::{field_syntax, is_alike};
@@ -29,6 +29,7 @@ enum Place {
     Trailer {
         line_at: usize,
         searched: usize,
+        fields: usize,
     },
 }
 
@@ -93,7 +94,7 @@ impl Chunked {
                 let room = bytes < CHUNK_EXTENSION_BYTES_MAX && self.extension_bytes < CHUNK_EXTENSIONS_BYTES_MAX;
                 room.then_some(Place::Extension { bytes: bytes + 1, size })
             }
-            (Place::SizeLf { size: 0 }, b'\n') => Some(Place::Trailer { line_at: 0, searched: 0 }),
+            (Place::SizeLf { size: 0 }, b'\n') => Some(Place::Trailer { line_at: 0, searched: 0, fields: 0 }),
             (Place::SizeLf { size }, b'\n') => Some(Place::Data { left: size }),
             (Place::DataCr, b'\r') => Some(Place::DataLf),
             (Place::DataLf, b'\n') => Some(Place::Size { digits: 0, size: 0 }),
@@ -103,7 +104,7 @@ impl Chunked {
 
     /// `held` starts with the trailer; `before` bytes may pass whatever becomes of it.
     fn trailer(&mut self, held: &[u8], before: usize) -> Progress {
-        let Place::Trailer { mut line_at, mut searched } = self.place else { return Progress::Bad(before) };
+        let Place::Trailer { mut line_at, mut searched, mut fields } = self.place else { return Progress::Bad(before) };
         let window = &held[..held.len().min(TRAILER_BYTES_MAX)];
         while let Some(found) = memchr::memchr(b'\n', &window[searched..]) {
             let lf = searched + found;
@@ -113,13 +114,14 @@ impl Chunked {
             if lf - 1 == line_at {
                 return Progress::Done(before + lf + 1);
             }
-            if !is_good_trailer(&held[line_at..lf - 1]) {
+            fields += 1;
+            if fields > TRAILER_FIELDS_MAX || !is_good_trailer(&held[line_at..lf - 1]) {
                 return Progress::Bad(before);
             }
             line_at = lf + 1;
             searched = lf + 1;
         }
-        self.place = Place::Trailer { line_at, searched: window.len() };
+        self.place = Place::Trailer { line_at, searched: window.len(), fields };
         if held.len() < TRAILER_BYTES_MAX { Progress::More(before) } else { Progress::Bad(before) }
     }
 }

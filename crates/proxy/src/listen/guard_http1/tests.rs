@@ -156,3 +156,18 @@ fn bounds_hold_to_the_byte() {
     check(fields(BOUNDS.header_fields_max), None);
     check(fields(BOUNDS.header_fields_max + 1), Some(Reason::HeadTooLarge));
 }
+
+/// Found by fuzzing: the codec reads only so many fields of a trailer, so no more may pass.
+#[test]
+fn a_trailer_has_so_many_fields_and_no_more() {
+    use guichet_core::bounds::TRAILER_FIELDS_MAX;
+    for (fields, passes) in [(TRAILER_FIELDS_MAX, true), (TRAILER_FIELDS_MAX + 1, false)] {
+        let trailer = "a: b\r\n".repeat(fields);
+        let bytes = format!("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{trailer}\r\n");
+        for pieces in [&[][..], &[1]] {
+            let told = feed(bytes.as_bytes(), pieces);
+            assert_eq!(told.refused.is_none(), passes, "{fields} {told:?}");
+            assert_eq!(told.passed.len() == bytes.len(), passes, "{fields}");
+        }
+    }
+}
