@@ -126,6 +126,18 @@ const CLOSING: VisitorText = VisitorText {
     text_en: "This entrance is being restarted. Please try again at once.",
     text_fr: "Cette entrée redémarre. Veuillez réessayer tout de suite.",
 };
+const PROVE: VisitorText = VisitorText {
+    title_en: "One moment before you go on",
+    title_fr: "Un instant avant de continuer",
+    text_en: "There is an attack on this service, and we check that you are not part of it. Nothing was lost and nothing was sent.",
+    text_fr: "Ce service subit une attaque, et nous vérifions que vous n'y participez pas. Rien n'est perdu, rien n'a été envoyé.",
+};
+const WAIT: VisitorText = VisitorText {
+    title_en: "You are in the waiting room",
+    title_fr: "Vous êtes dans la file d'attente",
+    text_en: "More people want to use this service than it can serve at once. You keep your place, and it will be your turn.",
+    text_fr: "Plus de personnes souhaitent utiliser ce service qu'il ne peut en servir à la fois. Vous gardez votre place, votre tour viendra.",
+};
 
 // name = code, status, label, fault, problem type, Retry-After in seconds (0: none), operator's text, visitor's text
 reasons! {
@@ -145,6 +157,12 @@ reasons! {
     NodeFull = 106, 503, "node_full", Ours, "temporary-reduced-capacity", 5, "the node's own bound on requests in flight was reached", BUSY;
     /// More concurrent streams on one connection than allowed under load.
     TooManyStreams = 107, 429, "too_many_streams", Client, "quota-exceeded", 1, "more streams on one connection than the load allows", BUSY;
+    /// A mitigation at the step `refuse` or `limit` holds for the request.
+    Mitigated = 108, 429, "mitigated", Client, "abnormal-usage-detected", 30, "a mitigation refuses what the request looks like", BUSY;
+    /// In doubt: to be let in by a pass, earned by work, by waiting, or given by a person.
+    ChallengeNeeded = 109, 403, "challenge_needed", Client, "challenge-needed", 10, "in doubt: a pass is needed, and can be earned", PROVE;
+    /// The waiting room of the service is open, and it is not this visitor's turn.
+    WaitingRoom = 110, 503, "waiting_room", Load, "waiting-room", 20, "the waiting room is open and others are before", WAIT;
 
     /// The request line or header block is malformed.
     MalformedHead = 200, 400, "malformed_head", Client, "malformed-request", 0, "request head is malformed", NOT_UNDERSTOOD;

@@ -147,6 +147,9 @@ const fn abuse_weight(reason: Reason) -> f32 {
         | Reason::Suspect
         | Reason::NodeFull
         | Reason::TooManyStreams
+        | Reason::Mitigated
+        | Reason::ChallengeNeeded
+        | Reason::WaitingRoom
         | Reason::BodyTooLarge
         | Reason::MethodNotAllowed
         | Reason::UnknownHost

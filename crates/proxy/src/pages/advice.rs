@@ -27,6 +27,9 @@ pub(super) const fn family(reason: Reason) -> Family {
         | R::Suspect
         | R::NodeFull
         | R::TooManyStreams
+        | R::Mitigated
+        | R::ChallengeNeeded
+        | R::WaitingRoom
         | R::ConnectionsPerSource
         | R::HandshakesPerSource
         | R::ConnectionsFull
@@ -81,6 +84,9 @@ pub(super) const fn proxy_error(reason: Reason) -> &'static str {
         | R::Suspect
         | R::NodeFull
         | R::TooManyStreams
+        | R::Mitigated
+        | R::ChallengeNeeded
+        | R::WaitingRoom
         | R::ConnectionsPerSource
         | R::HandshakesPerSource
         | R::ConnectionsFull
