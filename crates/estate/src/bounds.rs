@@ -133,12 +133,54 @@ pub const CODE_TRIES_MAX: i64 = 5;
 pub const CODE_LIFE_MS: i64 = 5 * 60 * 1000;
 /// Entries of a statement.
 pub const STATEMENT_ENTRIES_MAX: i64 = 50;
+/// Holds that are out of date and are put aside by each new one.
+pub const HOLDS_EXPIRED_AT_ONCE_MAX: i64 = 64;
+/// Longest life of a hold, seconds: a week, as hotels and fuel pumps need.
+pub const HOLD_LIFE_S_MAX: i64 = 7 * 24 * 3600;
+/// Requests of the rails that the bank does at once; beyond, they come again.
+pub const INTERNAL_AT_ONCE_MAX: usize = 64;
+/// Cents of one operation of the rails.
+pub const INTERNAL_CENTS_MAX: i64 = 100_000_000;
 /// Cents of one card payment.
 pub const CARD_CENTS_MAX: i64 = 150_000;
 /// Cents that one card may pay in 24 hours.
 pub const CARD_DAY_CENTS_MAX: i64 = 500_000;
 /// Payments of one card in 24 hours.
 pub const CARD_DAY_COUNT_MAX: i64 = 1000;
+/// How long the rails wait for the bank before they decide by themselves: card terminals give up after a few seconds.
+pub const CORE_PATIENCE_MAX: Duration = Duration::from_millis(1500);
+/// For how long the rails leave a bank alone that did not answer.
+pub const CORE_REST: Duration = Duration::from_secs(2);
+/// Cents of one card payment that the rails approve while the bank is away.
+pub const STAND_IN_CENTS_MAX: i64 = 15_000;
+/// Cents that one card may pay in 24 hours while the bank is away.
+pub const STAND_IN_DAY_CENTS_MAX: i64 = 30_000;
+/// Payments of one card in 24 hours while the bank is away.
+pub const STAND_IN_DAY_COUNT_MAX: i64 = 10;
+/// Advices that wait for the bank; beyond, the rails approve nothing more by themselves.
+pub const ADVICES_WAITING_MAX: i64 = 1_000_000;
+/// Advices sent to the bank between two looks at the store.
+pub const ADVICES_AT_ONCE_MAX: i64 = 32;
+/// Pauses between two tries to send advices: the first, and the longest.
+pub const ADVICE_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// See [`ADVICE_PAUSE_MIN`].
+pub const ADVICE_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long a card operation may be without an answer; then it is reversed.
+pub const CARD_UNANSWERED_MS_MAX: i64 = 60_000;
+/// Advices that were sent more than a day ago and are removed by each new one.
+pub const ADVICES_PURGE_MAX: i64 = 16;
+/// Cards on the list of those that are stopped.
+pub const CARDS_STOPPED_MAX: i64 = 1_000_000;
+/// Connections of card terminals and their concentrators.
+pub const CARD_CONNECTIONS_MAX: usize = 512;
+/// Messages of one such connection that are worked on at once.
+pub const CARD_MESSAGES_AT_ONCE_MAX: u32 = 32;
+/// How long such a connection may be silent; an echo (0800) is enough.
+pub const CARD_IDLE_MAX: Duration = Duration::from_secs(120);
+/// How long one message may take to arrive or to be taken.
+pub const CARD_MESSAGE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a test terminal waits for an answer, seconds.
+pub const TERMINAL_PATIENCE_S_MAX: u64 = 60;
 /// SMS that wait to be sent; beyond, the partner is asked to come back.
 pub const SMS_QUEUED_MAX: i64 = 100_000;
 /// Cents of one operation at a counter.
@@ -218,6 +260,10 @@ const _: () = assert!(VAULT_NAME_BYTES_MAX < VAULT_PATH_BYTES_MAX);
 const _: () = assert!(DOCUMENTS_PER_USER_MAX < TRAIL_ENTRIES_PER_USER_MAX);
 const _: () = assert!(PROPERTY_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(CARD_CENTS_MAX < CARD_DAY_CENTS_MAX);
+const _: () = assert!(STAND_IN_CENTS_MAX < CARD_CENTS_MAX && STAND_IN_DAY_CENTS_MAX < CARD_DAY_CENTS_MAX);
+const _: () = assert!(CARD_DAY_CENTS_MAX < INTERNAL_CENTS_MAX);
+const _: () = assert!(CORE_PATIENCE_MAX.as_millis() < PEER_CALL_MAX.as_millis());
+const _: () = assert!(ADVICE_PAUSE_MIN.as_millis() < ADVICE_PAUSE_MAX.as_millis());
 const _: () = assert!(PEER_CONNECT_MAX.as_millis() < PEER_CALL_MAX.as_millis());
 const _: () = assert!(PEER_CALL_MAX.as_millis() < HANDLER_MAX.as_millis());
 const _: () = assert!(TRACKING_PATIENCE_MAX.as_millis() < PEER_CALL_MAX.as_millis());

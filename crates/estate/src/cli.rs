@@ -3,6 +3,7 @@
 use crate::capacity::CapacityModel;
 use crate::estate::{Estate, Options};
 use crate::service::Service;
+use crate::terminal::{self, Terminal};
 use crate::verify;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +49,8 @@ pub enum Command {
     Staff(One),
     /// Check what must hold in the stores of a data folder: a table, and exit status 1 if anything is broken.
     Verify(Verify),
+    /// Be a card terminal or a cash machine: one payment, withdrawal or balance, over ISO 8583.
+    Terminal(Terminal),
     /// Write the verifiers of the published test passwords (`seed/verifiers.bin` of the source).
     #[command(hide = true)]
     MakeVerifiers {
@@ -113,6 +116,9 @@ pub struct Common {
     /// Be the message centre too, and show the text messages on a page at this loopback address, as a test telephone.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "message_centre")]
     pub telephone: Option<SocketAddr>,
+    /// Loopback address where the rails take messages of card terminals and cash machines: ISO 8583 over TCP.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub cards: Option<SocketAddr>,
     /// End when the process that started this one ends.
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
@@ -145,7 +151,7 @@ impl Command {
             Self::Counter(options) => (one(Service::Counter, options), &options.common),
             Self::Parcels(options) => (one(Service::Parcels, options), &options.common),
             Self::Staff(options) => (one(Service::Staff, options), &options.common),
-            Self::Verify(_) | Self::MakeVerifiers { .. } => return None,
+            Self::Verify(_) | Self::Terminal(_) | Self::MakeVerifiers { .. } => return None,
         })
     }
 }
@@ -175,6 +181,7 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Verify(options) => return verify_stores(options).await,
+        Command::Terminal(options) => return terminal::run(options).await,
         _ => {}
     }
     let Some((listen, common)) = cli.command.listen() else { return Ok(ExitCode::SUCCESS) };
@@ -185,9 +192,9 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     raise_file_limit();
     let elsewhere = common.peers.clone();
-    let (message_centre, telephone) = (common.message_centre, common.telephone);
+    let (message_centre, telephone, cards) = (common.message_centre, common.telephone, common.cards);
     let data = common.data.clone();
-    let options = Options { listen, data, capacity, elsewhere, message_centre, telephone };
+    let options = Options { listen, data, capacity, elsewhere, message_centre, telephone, cards };
     let estate = Estate::start(&options).await?;
     announce(&estate)?;
     tokio::select! {
@@ -214,6 +221,9 @@ fn announce(estate: &Estate) -> anyhow::Result<()> {
     }
     if let Some(page) = estate.telephone() {
         writeln!(out, "telephone http://{page}")?;
+    }
+    if let Some(cards) = estate.cards() {
+        writeln!(out, "cards tcp://{cards}")?;
     }
     writeln!(out, "ready")?;
     Ok(out.flush()?)

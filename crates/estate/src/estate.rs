@@ -28,6 +28,8 @@ pub struct Options {
     pub message_centre: Option<SocketAddr>,
     /// Where a test telephone shows the text messages; it is the message centre of this estate then. Loopback only.
     pub telephone: Option<SocketAddr>,
+    /// Where the rails take messages of card terminals (ISO 8583); without it they take none. Loopback only.
+    pub cards: Option<SocketAddr>,
     /// The declared capacity; an empty model has no artificial costs.
     pub capacity: CapacityModel,
 }
@@ -40,6 +42,7 @@ pub struct Estate {
     tasks: Vec<JoinHandle<()>>,
     stores: Vec<Store>,
     telephone: Option<SocketAddr>,
+    cards: Option<SocketAddr>,
 }
 
 impl Estate {
@@ -60,9 +63,20 @@ impl Estate {
                 .with_context(|| format!("{}: can't listen on {address}", service.name()))?;
             bound.push((service, listener));
         }
+        let mut for_cards = match options.cards {
+            Some(address) => Some(listen_for_cards(options, address).await?),
+            None => None,
+        };
         make_folder(&options.data)?;
         let (stop, stopped) = watch::channel(false);
-        let mut estate = Self { addresses: Vec::new(), stop, tasks: Vec::new(), stores: Vec::new(), telephone: None };
+        let mut estate = Self {
+            addresses: Vec::new(),
+            stop,
+            tasks: Vec::new(),
+            stores: Vec::new(),
+            telephone: None,
+            cards: for_cards.as_ref().map(TcpListener::local_addr).transpose()?,
+        };
         let mut addresses = options.elsewhere.clone();
         for (service, listener) in &bound {
             addresses.push((*service, listener.local_addr()?));
@@ -76,8 +90,9 @@ impl Estate {
         for (service, listener) in bound {
             let store = open(&options.data, service).await?;
             let kit = Kit::new(service, store.clone(), options.capacity.of(service), peers.clone());
-            if let (Service::Rails, Some(centre)) = (service, centre) {
-                estate.tasks.push(tokio::spawn(rails::gateway::run(store.clone(), centre, stopped.clone())));
+            if service == Service::Rails {
+                let cards = for_cards.take();
+                estate.tasks.extend(rails::tasks(&kit, centre, cards, &stopped));
             }
             estate.addresses.push((service, listener.local_addr()?));
             estate.stores.push(store);
@@ -98,6 +113,12 @@ impl Estate {
         self.telephone
     }
 
+    /// Where the rails take messages of card terminals, if they do.
+    #[must_use]
+    pub fn cards(&self) -> Option<SocketAddr> {
+        self.cards
+    }
+
     /// Takes no more connections, lets requests under way finish for at most five seconds, closes the stores.
     pub async fn stop(mut self) {
         // Without receivers all services have ended already.
@@ -109,6 +130,13 @@ impl Estate {
             store.close().await;
         }
     }
+}
+
+async fn listen_for_cards(options: &Options, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    ensure!(address.ip().is_loopback(), "{address}: the estate listens on loopback addresses only");
+    let here = options.listen.iter().any(|(service, _)| *service == Service::Rails);
+    ensure!(here, "cards are taken by the rails, which are not started here");
+    TcpListener::bind(address).await.with_context(|| format!("cards: can't listen on {address}"))
 }
 
 fn make_folder(path: &Path) -> anyhow::Result<()> {

@@ -22,6 +22,7 @@ mod app;
 mod bank;
 mod counter;
 mod credentials;
+mod estate_key;
 mod gate;
 mod identity;
 mod kit;
@@ -40,6 +41,7 @@ mod sessions;
 mod smsc;
 mod staff;
 mod store;
+pub mod terminal;
 mod vault;
 
 #[cfg(test)]

@@ -1,112 +1,27 @@
 //! Codes by text message, from the bank over the rails to a telephone: with a message centre that is not ours (the npm
 //! package `smpp`), and with the test telephone of the demo.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-/// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A process of the test; killed when dropped. What it prints comes line by line.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("start a program");
-        let out = child.stdout.take().unwrap();
-        let (tell, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                if tell.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines }
-    }
-
-    /// The first line for which `read` gives something.
-    fn line<T>(&self, what: &str, read: impl Fn(&str) -> Option<T>) -> T {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("waited in vain for {what}"));
-            if let Some(found) = read(&line) {
-                return found;
-            }
-        }
-    }
-}
+use support::{Estate, PATIENCE, Running, ask, packages};
 
 /// The message centre of others, on a port (0: any that is free).
 fn peer(port: u16) -> (Running, u16) {
-    let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, |home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or(home, PathBuf::from);
-    let modules = cache.join("guichet/npm/node_modules");
-    assert!(
-        modules.join("smpp").is_dir(),
-        "the npm package smpp is missing: `cargo xtask test` installs it, or: npm install --prefix {} smpp@0.5.1",
-        modules.parent().unwrap().display()
-    );
+    let modules = packages("npm", "smpp");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/smsc_peer.cjs");
     let running = Running::start(Command::new("node").arg(script).arg(&modules).arg(port.to_string()));
     let port = running.line("the message centre", |line| line.strip_prefix("listening ")?.parse().ok());
     (running, port)
 }
 
-struct Estate {
-    running: Running,
-    bank: SocketAddr,
-    rails: SocketAddr,
-    telephone: Option<SocketAddr>,
-}
-
 fn estate(data: &Path, arguments: &[&str]) -> Estate {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_guichet-estate"));
-    let running = Running::start(command.args(["all", "--base-port", "0", "--data"]).arg(data).args(arguments));
-    let (mut bank, mut rails, mut telephone) = (None, None, None);
-    loop {
-        let line = running.line("the estate", |line| Some(line.to_owned()));
-        match line.split_once(" http://") {
-            Some(("bank", address)) => bank = address.parse().ok(),
-            Some(("rails", address)) => rails = address.parse().ok(),
-            Some(("telephone", address)) => telephone = address.parse().ok(),
-            Some(_) => {}
-            None => break,
-        }
-    }
-    Estate { running, bank: bank.unwrap(), rails: rails.unwrap(), telephone }
-}
-
-/// Status, head and body of an answer.
-fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n"
-    );
-    stream.write_all((head + body).as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), head.to_owned(), body.to_owned())
+    Estate::start(&[&["all", "--base-port", "0"], arguments].concat(), data)
 }
 
 const PAYEE: &str = "FR1420041010050500013M02606";
@@ -144,29 +59,29 @@ fn a_transfer_is_confirmed_with_the_code_that_a_foreign_message_centre_delivers(
     let data = dir.path().join("data");
     let estate = estate(&data, &["--message-centre", &format!("127.0.0.1:{port}")]);
     let message = |centre: &Running| -> Value { centre.line("a message", |line| serde_json::from_str(line).ok()) };
-    let (id, session) = transfer(estate.bank, 1234, "key-foreign-1");
+    let (id, session) = transfer(estate.at("bank"), 1234, "key-foreign-1");
     let first = message(&centre);
     assert_eq!((first["to"].as_str(), first["from"].as_str()), (Some("33600000001"), Some("Guichet")));
     assert_eq!((first["coding"].as_u64(), first["receipt"].as_u64()), (Some(3), Some(1)), "Latin-1, receipt asked for");
     let code = code_in(first["text"].as_str().unwrap(), "12,34 EUR");
     // Bound to amount and payee: another amount is a wrong code.
-    assert_eq!(confirm(estate.bank, &id, &session, 1235, &code).0, 403);
-    let (status, answer) = confirm(estate.bank, &id, &session, 1234, &code);
+    assert_eq!(confirm(estate.at("bank"), &id, &session, 1235, &code).0, 403);
+    let (status, answer) = confirm(estate.at("bank"), &id, &session, 1234, &code);
     assert!(status == 200 && answer.contains("booked"), "{status} {answer}");
-    assert_eq!(confirm(estate.bank, &id, &session, 1234, &code).0, 409, "a code is used once");
+    assert_eq!(confirm(estate.at("bank"), &id, &session, 1234, &code).0, 409, "a code is used once");
 
     // The centre goes away: the bank and the rails go on, and the message waits.
     drop(centre);
-    let (id, session) = transfer(estate.bank, 200, "key-foreign-2");
+    let (id, session) = transfer(estate.at("bank"), 200, "key-foreign-2");
     let euro = "{\"to\":\"+33600000009\",\"text\":\"Code 000042 : 5 €\"}";
     let once = "idempotency-key: key-foreign-3\r\n";
-    assert_eq!(ask(estate.rails, "POST", "/sms-codes", once, euro).0, 202);
-    assert_eq!(ask(estate.rails, "POST", "/sms-codes", once, euro).0, 202, "repeated, and sent once");
+    assert_eq!(ask(estate.at("rails"), "POST", "/sms-codes", once, euro).0, 202);
+    assert_eq!(ask(estate.at("rails"), "POST", "/sms-codes", once, euro).0, 202, "repeated, and sent once");
     let (centre, _) = peer(port);
     let mut late = [message(&centre), message(&centre)];
     late.sort_by_key(|message| message["to"].to_string());
     let code = code_in(late[0]["text"].as_str().unwrap(), "2,00 EUR");
-    assert_eq!(confirm(estate.bank, &id, &session, 200, &code).0, 200);
+    assert_eq!(confirm(estate.at("bank"), &id, &session, 200, &code).0, 200);
     assert_eq!((late[1]["text"].as_str(), late[1]["coding"].as_u64()), (Some("Code 000042 : 5 €"), Some(8)), "UCS-2");
 
     // Delivered, as the receipts say; nothing was sent twice.
@@ -195,8 +110,8 @@ fn states(data: &Path) -> Vec<(String, i64)> {
 fn the_telephone_of_the_demo_shows_the_code() {
     let dir = tempfile::tempdir().unwrap();
     let mut estate = estate(&dir.path().join("data"), &["--telephone", "127.0.0.1:0"]);
-    let telephone = estate.telephone.unwrap();
-    let (id, session) = transfer(estate.bank, 999, "key-telephone");
+    let telephone = estate.at("telephone");
+    let (id, session) = transfer(estate.at("bank"), 999, "key-telephone");
     let until = Instant::now() + PATIENCE;
     let messages = loop {
         let (status, _, body) = ask(telephone, "GET", "/messages?to=%2B33600000001", "", "");
@@ -214,7 +129,7 @@ fn the_telephone_of_the_demo_shows_the_code() {
     assert!(head.contains("default-src 'none'"), "{head}");
     let (_, _, other) = ask(telephone, "GET", "/?to=33600000002", "", "");
     assert!(other.contains("<html lang=\"fr\">") && !other.contains(&code), "{other}");
-    assert_eq!(confirm(estate.bank, &id, &session, 999, &code).0, 200);
+    assert_eq!(confirm(estate.at("bank"), &id, &session, 999, &code).0, 200);
 
     // It ends with the estate.
     let pid = nix::unistd::Pid::from_raw(i32::try_from(estate.running.child.id()).unwrap());

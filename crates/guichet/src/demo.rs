@@ -25,6 +25,9 @@ const SERVICES: [(&str, &str, &str); 9] = [
     ("staff", "important", "files for staff"),
 ];
 
+/// The port where the terminal looks for the rails if nothing else is said.
+const CARDS_PORT: u16 = 8583;
+
 /// Where the demo listens; everything can be changed.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct DemoArgs {
@@ -43,6 +46,9 @@ pub(crate) struct DemoArgs {
     /// Port of the test telephone, a page that shows the text messages of the estate.
     #[arg(long, value_name = "PORT", default_value_t = 8445, value_parser = clap::value_parser!(u16).range(1..))]
     telephone_port: u16,
+    /// Port where the rails take messages of card terminals and cash machines (ISO 8583).
+    #[arg(long, value_name = "PORT", default_value_t = CARDS_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    cards_port: u16,
     /// Folder for certificates, configuration and databases; a temporary one that is removed at the end if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -133,6 +139,7 @@ fn check_ports(arguments: &DemoArgs) -> anyhow::Result<()> {
         (SocketAddr::new(loopback, arguments.http_port), "--http-port"),
         (arguments.admin, "--admin"),
         (SocketAddr::new(loopback, arguments.telephone_port), "--telephone-port"),
+        (SocketAddr::new(loopback, arguments.cards_port), "--cards-port"),
     ];
     for n in 1..=9 {
         let Some(port) = arguments.estate_base_port.checked_add(n) else {
@@ -177,6 +184,7 @@ fn start_estate(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
         .args(["estate", "all", "--exit-with-parent", "--base-port", &arguments.estate_base_port.to_string(), "--data"])
         .arg(dir.join("estate"))
         .args(["--telephone", &format!("127.0.0.1:{}", arguments.telephone_port)])
+        .args(["--cards", &format!("127.0.0.1:{}", arguments.cards_port)])
         // A group of its own: Ctrl-C reaches the demo alone, which lets requests finish before it stops the estate.
         .process_group(0)
         .stdin(Stdio::null())
@@ -246,12 +254,18 @@ fn directory(arguments: &DemoArgs, dir: &Path) -> String {
         "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {telephone:<width$}  a telephone: the text messages with codes\n  {files:<width$}  configuration, access log, certificates\n\n\
          Try   curl -k --http2 https://portal.localhost:{port}/\n      \
          curl -k -H 'Accept: application/json' https://nobody.localhost:{port}/\n      \
-         tail -f {log}\n\n\
+         tail -f {log}\n      \
+         guichet estate terminal pay --amount 12.50{rails}\n      \
+         guichet estate terminal withdraw --amount 40{rails}\n\n\
          The certificate is this demo's own: a browser asks once whether to go on.\n\
          Sign in as user0001 with password-0001. Ctrl-C ends all of it.\n\n",
         files = dir.display(),
         port = arguments.https_port,
         log = dir.join("access.log").display(),
+        rails = match arguments.cards_port {
+            CARDS_PORT => String::new(),
+            port => format!(" --rails 127.0.0.1:{port}"),
+        },
     );
     text
 }

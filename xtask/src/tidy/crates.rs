@@ -4,13 +4,14 @@ use super::text::{code, words};
 use super::{Finding, Tree};
 
 /// Each crate of the workspace, and those of the workspace that it may use.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("guichet-core", &[]),
-    ("guichet-estate", &[]),
+    ("guichet-iso8583", &[]),
+    ("guichet-estate", &["guichet-iso8583"]),
     ("guichet-proxy", &["guichet-core"]),
     ("guichet-drill", &["guichet-core"]),
     ("guichet", &["guichet-core", "guichet-proxy", "guichet-estate", "guichet-drill"]),
-    ("guichet-fuzz", &["guichet-core", "guichet-proxy", "guichet-drill"]),
+    ("guichet-fuzz", &["guichet-core", "guichet-proxy", "guichet-drill", "guichet-iso8583"]),
     ("xtask", &[]),
 ];
 

@@ -1,6 +1,8 @@
 //! The online bank: accounts, statements, and transfers that are booked only with a code bound to amount and payee
 //! (EU 2018/389, article 5).
 
+mod holds;
+mod internal;
 mod messages;
 mod transfers;
 
@@ -12,7 +14,7 @@ use crate::ledger;
 use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
-use crate::store::{Tx, rfc3339};
+use crate::store::{Tx, now_ms, rfc3339};
 use crate::verify::{Invariant, zero};
 use axum::Router;
 use axum::extract::{Path, State};
@@ -22,10 +24,13 @@ use http::{HeaderMap, StatusCode};
 use messages::Messages;
 use serde_json::json;
 
-pub(crate) const MIGRATIONS: &[&str] = &[ledger::SCHEMA, transfers::SCHEMA];
+pub(crate) const MIGRATIONS: &[&str] = &[ledger::SCHEMA, transfers::SCHEMA, holds::SCHEMA];
 
 /// Beside those of the ledger.
-pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<3, 10>([
+pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<6, 13>([
+    holds::INVARIANTS[0],
+    holds::INVARIANTS[1],
+    holds::INVARIANTS[2],
     zero(
         "each booked transfer moved its money exactly once",
         "SELECT count(*) FROM transfer t WHERE status = 'booked' AND 1 <> (SELECT count(*) FROM entry e
@@ -72,7 +77,7 @@ pub(crate) fn router(kit: &Kit) -> Router {
         .route("/transfers", kit.op("transfer", post(transfers::ask)))
         .route("/transfers/{id}/sms", kit.op("outbox", get(transfers::outbox)))
         .route("/transfers/{id}/confirm", kit.op("confirm", post(transfers::confirm)));
-    kit.finish_api(routes.with_state(state))
+    kit.finish_api(routes.with_state(state.clone()).merge(internal::routes(state)))
 }
 
 async fn login(State(bank): State<Bank>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
@@ -90,17 +95,20 @@ async fn login(State(bank): State<Bank>, headers: HeaderMap, body: Json<SignIn>)
 
 async fn accounts(State(bank): State<Bank>, headers: HeaderMap) -> Result<Response, Problem> {
     let user = bank.sessions.require(&headers).await?;
+    let mut reader = bank.kit.store.reader.acquire().await?;
     let rows: Vec<(String, String, String, i64)> =
         sqlx::query_as("SELECT id, iban, label, balance_cents FROM account WHERE owner = ? ORDER BY id")
             .bind(&user.name)
-            .fetch_all(&bank.kit.store.reader)
+            .fetch_all(&mut *reader)
             .await?;
-    let list: Vec<_> = rows
-        .iter()
-        .map(|(id, iban, label, cents)| {
-            json!({"id": id, "iban": iban, "label": label, "balance_cents": cents, "currency": "EUR"})
-        })
-        .collect();
+    let mut list = Vec::with_capacity(rows.len());
+    for (id, iban, label, balance_cents) in rows {
+        let available_cents = holds::available_cents(&mut reader, &id, now_ms()).await?;
+        list.push(json!({
+            "id": id, "iban": iban, "label": label, "balance_cents": balance_cents, "available_cents": available_cents,
+            "currency": "EUR",
+        }));
+    }
     Ok(private(json!({"accounts": list})))
 }
 

@@ -4,7 +4,7 @@
 //! text with the code is handed to the rails, which send it, once the transfer is durable; it also stands in an outbox of the
 //! bank, for when the rails can't be reached.
 
-use super::Bank;
+use super::{Bank, holds};
 use crate::bounds::{CODE_LIFE_MS, CODE_TRIES_MAX, TRANSFER_CENTS_MAX, TRANSFERS_PENDING_PER_USER_MAX};
 use crate::credentials::User;
 use crate::ids;
@@ -100,19 +100,16 @@ pub(super) async fn ask(State(bank): State<Bank>, headers: HeaderMap, body: Json
         Taken::Now(turn) => turn,
     };
     let payer = payer_account.clone().unwrap_or_else(|| ids::account(user.n, 1));
-    let known: Option<(String, i64)> =
-        sqlx::query_as("SELECT iban, balance_cents FROM account WHERE id = ? AND owner = ?")
-            .bind(&payer)
-            .bind(&user.name)
-            .fetch_optional(&mut *turn.tx)
-            .await?;
-    let (payer_iban, balance_cents) = known.ok_or_else(|| Problem::invalid("payer_account is none of yours"))?;
+    let known: Option<String> = sqlx::query_scalar("SELECT iban FROM account WHERE id = ? AND owner = ?")
+        .bind(&payer)
+        .bind(&user.name)
+        .fetch_optional(&mut *turn.tx)
+        .await?;
+    let payer_iban = known.ok_or_else(|| Problem::invalid("payer_account is none of yours"))?;
     if payer_iban == payee {
         return Err(Problem::invalid("payer and payee are the same account"));
     }
-    if balance_cents < *amount_cents {
-        return Err(ledger::insufficient());
-    }
+    enough(&mut turn.tx, &payer, *amount_cents).await?;
     let id = format!("tr-{}", uuid::Uuid::new_v4().simple());
     let now = now_ms();
     let pending = Pending { id: &id, payer: &payer, payee: &payee, amount_cents: *amount_cents, reference, now };
@@ -124,6 +121,12 @@ pub(super) async fn ask(State(bank): State<Bank>, headers: HeaderMap, body: Json
     let response = turn.finish(StatusCode::ACCEPTED, &answer).await?;
     bank.messages.hand_over(id, ids::telephone(user.n), text);
     Ok(response)
+}
+
+/// What the account holds for cards is not there for transfers.
+async fn enough(tx: &mut Tx, payer: &str, amount_cents: i64) -> Result<(), Problem> {
+    let available = holds::available_cents(tx, payer, now_ms()).await?;
+    if available.is_some_and(|available| available >= amount_cents) { Ok(()) } else { Err(ledger::insufficient()) }
 }
 
 struct Pending<'a> {
@@ -246,6 +249,7 @@ pub(super) async fn confirm(
             "the code does not fit this amount and this payee",
         ));
     }
+    enough(&mut tx, &payer, amount_cents).await?;
     let payee_account: Option<String> =
         sqlx::query_scalar("SELECT id FROM account WHERE iban = ?").bind(&payee).fetch_optional(&mut *tx).await?;
     let to = payee_account.as_deref().unwrap_or(WORLD);

@@ -21,7 +21,7 @@ fn transfer_id() -> Value {
 
 pub(super) fn bank() -> Vec<Doc> {
     let account = [("id", text()), ("iban", iban()), ("currency", euro()), ("balance_cents", whole())];
-    let listed: Vec<_> = account.iter().cloned().chain([("label", text())]).collect();
+    let listed: Vec<_> = account.iter().cloned().chain([("label", text()), ("available_cents", whole())]).collect();
     let entry = object(&[
         ("at", time()),
         ("kind", text()),

@@ -1,6 +1,9 @@
 //! The rails: card authorisations, text messages, instant transfers. For partners; the front lets nobody else in. They
 //! need no other service of the estate.
 
+pub(crate) mod advices;
+pub(crate) mod cards;
+pub(crate) mod core;
 pub(crate) mod gateway;
 
 use crate::bounds::{
@@ -21,6 +24,10 @@ use axum::routing::post;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 pub(crate) const MIGRATIONS: &[&str] = &[
     ledger::SCHEMA,
@@ -35,9 +42,14 @@ pub(crate) const MIGRATIONS: &[&str] = &[
      CREATE TABLE sms (id TEXT PRIMARY KEY, recipient TEXT NOT NULL, text TEXT NOT NULL, queued_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
      CREATE INDEX sms_age ON sms (queued_ms);",
     gateway::SCHEMA,
+    advices::SCHEMA,
+    cards::SCHEMA,
 ];
 /// Beside those of the ledger.
-pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<5, 12>([
+pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<8, 15>([
+    cards::INVARIANTS[0],
+    cards::INVARIANTS[1],
+    cards::INVARIANTS[2],
     zero(
         "each approved card payment took its money exactly once",
         "SELECT abs((SELECT count(*) FROM authorisation WHERE code = '00') - (SELECT count(*) FROM journal WHERE kind = 'card'))
@@ -81,6 +93,27 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
     seed::insert(tx, "INSERT INTO card SELECT value->>0, value->>1 FROM json_each(?)", &cards).await?;
     let aliases: Vec<_> = users().map(|n| (ids::telephone(n), ids::account(n, 1))).collect();
     seed::insert(tx, "INSERT INTO alias SELECT value->>0, value->>1 FROM json_each(?)", &aliases).await
+}
+
+/// What the rails do besides answering: hand text messages over, take cards, advise the bank.
+pub(crate) fn tasks(
+    kit: &Kit,
+    centre: Option<SocketAddr>,
+    cards: Option<TcpListener>,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let store = &kit.store;
+    let (core, bell) = (core::Core::new(kit), advices::Bell::default());
+    let advising = advices::run(store.clone(), core.clone(), bell.clone(), stopped.clone());
+    let mut tasks = vec![tokio::spawn(advising)];
+    if let Some(centre) = centre {
+        tasks.push(tokio::spawn(gateway::run(store.clone(), centre, stopped.clone())));
+    }
+    if let Some(listener) = cards {
+        let cards = cards::Cards { kit: kit.clone(), core, bell };
+        tasks.push(tokio::spawn(cards::listener::serve(listener, cards, stopped.clone())));
+    }
+    tasks
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {

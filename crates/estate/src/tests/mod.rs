@@ -2,6 +2,7 @@
 
 mod bank;
 mod documents;
+mod holds;
 mod partners;
 mod people;
 mod portal;

@@ -143,6 +143,7 @@ async fn tracking_is_live_and_the_last_known_when_the_parcel_service_is_gone() {
         elsewhere: Vec::new(),
         message_centre: None,
         telephone: None,
+        cards: None,
         capacity: CapacityModel::default(),
     };
     let parcels = Estate::start(&options).await.unwrap();
