@@ -40,7 +40,7 @@ pub(crate) const REGISTRIES: [Registry; 2] = [
     Registry {
         name: "packages of npm",
         folder: "npm",
-        packages: &[("smpp", "0.5.1")],
+        packages: &[("axe-core", "4.14.1"), ("smpp", "0.5.1")],
         install: &["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"],
         pin: "@",
         is_there: of_npm,

@@ -133,6 +133,10 @@ pub const CODE_TRIES_MAX: i64 = 5;
 pub const CODE_LIFE_MS: i64 = 5 * 60 * 1000;
 /// Entries of a statement.
 pub const STATEMENT_ENTRIES_MAX: i64 = 50;
+/// Characters of the name of a payee.
+pub const PAYEE_NAME_CHARS_MAX: usize = 140;
+/// How long a payer waits for the verification of a payee.
+pub const PAYEE_ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Holds that are out of date and are put aside by each new one.
 pub const HOLDS_EXPIRED_AT_ONCE_MAX: i64 = 64;
 /// Longest life of a hold, seconds: a week, as hotels and fuel pumps need.

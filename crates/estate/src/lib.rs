@@ -27,6 +27,7 @@ mod gate;
 mod identity;
 mod kit;
 mod ledger;
+mod money;
 mod once;
 mod openapi;
 mod parcels;

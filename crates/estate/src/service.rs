@@ -82,9 +82,11 @@ const BANK: &[Op] = &[
     op("login", "POST /login", "open a session"),
     op("accounts", "GET /accounts", "one's own accounts"),
     op("statement", "GET /accounts/{id}/statement", "latest entries of an account"),
+    op("payee", "POST /payees/verification", "whether an account is of whom the payer thinks"),
     op("transfer", "POST /transfers", "ask for a transfer; it waits for a code"),
     op("outbox", "GET /transfers/{id}/sms", "the text message that carries the code"),
     op("confirm", "POST /transfers/{id}/confirm", "book a transfer with its code"),
+    op("page", "GET, POST /espace", "pages for people"),
     ABOUT,
 ];
 const RAILS: &[Op] = &[
@@ -150,6 +152,17 @@ impl Service {
             Self::Counter => "counter",
             Self::Parcels => "parcels",
             Self::Staff => "staff",
+        }
+    }
+
+    /// Where its pages for people begin, beside what it offers to programs.
+    #[must_use]
+    pub const fn pages(self) -> Option<&'static str> {
+        match self {
+            Self::Vault => Some("/coffre"),
+            Self::Bank => Some("/espace"),
+            Self::Staff => Some("/agents"),
+            Self::Portal | Self::App | Self::Identity | Self::Rails | Self::Counter | Self::Parcels => None,
         }
     }
 

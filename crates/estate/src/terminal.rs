@@ -4,6 +4,7 @@
 
 use crate::bounds::TERMINAL_PATIENCE_S_MAX;
 use crate::ids;
+use crate::money;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use guichet_iso8583::{MESSAGE_BYTES_MAX, Message, frame};
@@ -29,7 +30,7 @@ pub struct Terminal {
     #[arg(long, value_name = "DIGITS", default_value_t = ids::card(1))]
     pub card: String,
     /// Amount in euros, as 12.50.
-    #[arg(long, value_name = "EUROS", value_parser = cents, required_if_eq_any([("deed", "pay"), ("deed", "withdraw")]))]
+    #[arg(long, value_name = "EUROS", value_parser = money::cents, required_if_eq_any([("deed", "pay"), ("deed", "withdraw")]))]
     pub amount: Option<i64>,
     /// The operation to undo, as the terminal printed it.
     #[arg(long, value_name = "REFERENCE", required_if_eq("deed", "undo"))]
@@ -59,22 +60,6 @@ pub enum Deed {
     Balance,
     /// Undo a payment or a withdrawal.
     Undo,
-}
-
-fn cents(text: &str) -> Result<i64, String> {
-    let wrong = || format!("{text:?} is no amount: takes euros as 12 or 12.50");
-    let (euros, cents) = text.split_once(['.', ',']).unwrap_or((text, "00"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(euros) || !digits(cents) || euros.len() > 7 || cents.len() > 2 {
-        return Err(wrong());
-    }
-    let tens: i64 = if cents.len() == 1 { 10 } else { 1 };
-    let euros: i64 = euros.parse().map_err(|_| wrong())?;
-    let cents: i64 = cents.parse().map_err(|_| wrong())?;
-    match euros * 100 + cents * tens {
-        0 => Err("the amount is nothing".to_owned()),
-        amount => Ok(amount),
-    }
 }
 
 /// Sends the message and says what came of it; exit status 1 where the answer is no.
@@ -239,21 +224,4 @@ fn say(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_are_read_as_people_write_them() {
-        for (text, expected) in
-            [("12", Some(1200)), ("12.5", Some(1250)), ("12,05", Some(1205)), ("0.01", Some(1)), ("0", None)]
-        {
-            assert_eq!(cents(text).ok(), expected, "{text}");
-        }
-        for text in ["", ".", "1.", ".5", "-1", "1.234", "1e3", "12345678", "+1", "1 000"] {
-            assert!(cents(text).is_err(), "{text}");
-        }
-    }
 }

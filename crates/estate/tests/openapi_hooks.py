@@ -16,7 +16,7 @@ DETAILS = (
     "this is no S10 identifier",
     # Generated requests do not always keep to the length of a binary body.
     "an empty document can't be kept",
-    "payee_iban is no valid IBAN",
+    "iban is no valid IBAN",
     "payer_account is none of yours",
     "payer and payee are the same",
     "length, width and height together take",

@@ -4,6 +4,8 @@
 mod holds;
 mod internal;
 mod messages;
+mod pages;
+mod payee;
 mod transfers;
 
 use crate::bounds::STATEMENT_ENTRIES_MAX;
@@ -24,7 +26,7 @@ use http::{HeaderMap, StatusCode};
 use messages::Messages;
 use serde_json::json;
 
-pub(crate) const MIGRATIONS: &[&str] = &[ledger::SCHEMA, transfers::SCHEMA, holds::SCHEMA];
+pub(crate) const MIGRATIONS: &[&str] = &[ledger::SCHEMA, transfers::SCHEMA, holds::SCHEMA, transfers::PAYEE_SCHEMA];
 
 /// Beside those of the ledger.
 pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<6, 13>([
@@ -74,6 +76,8 @@ pub(crate) fn router(kit: &Kit) -> Router {
         .route("/login", kit.op("login", post(login)))
         .route("/accounts", kit.op("accounts", get(accounts)))
         .route("/accounts/{id}/statement", kit.op("statement", get(statement)))
+        .route("/payees/verification", kit.op("payee", post(payee::verify)))
+        .merge(pages::routes(kit))
         .route("/transfers", kit.op("transfer", post(transfers::ask)))
         .route("/transfers/{id}/sms", kit.op("outbox", get(transfers::outbox)))
         .route("/transfers/{id}/confirm", kit.op("confirm", post(transfers::confirm)));
@@ -122,8 +126,9 @@ async fn statement(State(bank): State<Bank>, Path(id): Path<String>, headers: He
             .await?;
     let (iban, balance_cents) = account.ok_or_else(|| Problem::not_found("account"))?;
     let rows: Vec<(i64, String, String, i64, i64)> = sqlx::query_as(
-        "SELECT j.at_ms, j.kind, j.reference, e.amount_cents, e.balance_cents
-         FROM entry e JOIN journal j ON j.id = e.journal WHERE e.account = ? ORDER BY e.id DESC LIMIT ?",
+        "SELECT j.at_ms, j.kind, coalesce(o.reference, j.reference), e.amount_cents, e.balance_cents FROM entry e
+         JOIN journal j ON j.id = e.journal LEFT JOIN operation o ON o.id = j.reference
+         WHERE e.account = ? ORDER BY e.id DESC LIMIT ?",
     )
     .bind(&id)
     .bind(STATEMENT_ENTRIES_MAX)

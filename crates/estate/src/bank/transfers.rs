@@ -5,7 +5,10 @@
 //! bank, for when the rails can't be reached.
 
 use super::{Bank, holds};
-use crate::bounds::{CODE_LIFE_MS, CODE_TRIES_MAX, TRANSFER_CENTS_MAX, TRANSFERS_PENDING_PER_USER_MAX};
+use crate::bounds::{
+    BODY_BYTES_MAX, CODE_LIFE_MS, CODE_TRIES_MAX, PAYEE_NAME_CHARS_MAX, TRANSFER_CENTS_MAX,
+    TRANSFERS_PENDING_PER_USER_MAX,
+};
 use crate::credentials::User;
 use crate::ids;
 use crate::kit::{Json, private};
@@ -32,23 +35,27 @@ CREATE TABLE transfer (
 CREATE INDEX transfer_pending ON transfer (owner, status, asked_ms);
 CREATE TABLE outbox (transfer TEXT PRIMARY KEY REFERENCES transfer (id), text TEXT NOT NULL, code TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
+/// Whom the payer named.
+pub(super) const PAYEE_SCHEMA: &str = "ALTER TABLE transfer ADD COLUMN payee_name TEXT NOT NULL DEFAULT ''";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask {
-    amount_cents: i64,
-    payee_iban: String,
-    payer_account: Option<String>,
+    pub(super) amount_cents: i64,
+    pub(super) payee_iban: String,
+    pub(super) payer_account: Option<String>,
     #[serde(default)]
-    reference: String,
+    pub(super) reference: String,
+    /// Whom the payer thinks the account is of.
+    pub(super) payee_name: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Confirm {
-    code: String,
-    amount_cents: i64,
-    payee_iban: String,
+    pub(super) code: String,
+    pub(super) amount_cents: i64,
+    pub(super) payee_iban: String,
 }
 
 /// Makes the key of the codes, once.
@@ -86,7 +93,30 @@ fn new_code() -> Result<String, Problem> {
 /// `POST /transfers`
 pub(super) async fn ask(State(bank): State<Bank>, headers: HeaderMap, body: Json<Ask>) -> Result<Response, Problem> {
     let user = bank.sessions.require(&headers).await?;
-    let Ask { amount_cents, payee_iban, payer_account, reference } = &body.value;
+    let key = key(&headers)?;
+    begin(&bank, &user, &body.value, key, hash(&body.bytes)).await
+}
+
+/// As a page asks; gives the id of the transfer.
+///
+/// # Errors
+/// As those of the interface for programs.
+pub(super) async fn ask_as(
+    bank: &Bank,
+    user: &User,
+    ask: &Ask,
+    key: &str,
+    body_hash: [u8; 32],
+) -> Result<String, Problem> {
+    let response = begin(bank, user, ask, key, body_hash).await?;
+    let body = axum::body::to_bytes(response.into_body(), BODY_BYTES_MAX).await;
+    let answer: serde_json::Value = body.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let id = answer["id"].as_str().ok_or_else(|| Problem::internal(&"a transfer has no id"))?;
+    Ok(id.to_owned())
+}
+
+async fn begin(bank: &Bank, user: &User, ask: &Ask, key: &str, body_hash: [u8; 32]) -> Result<Response, Problem> {
+    let Ask { amount_cents, payee_iban, payer_account, reference, payee_name } = ask;
     if !(1..=TRANSFER_CENTS_MAX).contains(amount_cents) {
         return Err(Problem::invalid(format!("amount_cents takes 1 to {TRANSFER_CENTS_MAX}")));
     }
@@ -94,7 +124,13 @@ pub(super) async fn ask(State(bank): State<Bank>, headers: HeaderMap, body: Json
     if reference.chars().count() > 140 || reference.chars().any(char::is_control) {
         return Err(Problem::invalid("reference takes 140 characters at most, on one line"));
     }
-    let demand = Demand { caller: &user.name, route: "transfers", key: key(&headers)?, body_hash: hash(&body.bytes) };
+    let payee_name = payee_name.as_deref().unwrap_or_default();
+    if !payee_name.is_empty() && !super::payee::name_fits(payee_name) {
+        return Err(Problem::invalid(format!(
+            "payee_name takes {PAYEE_NAME_CHARS_MAX} characters at most, on one line"
+        )));
+    }
+    let demand = Demand { caller: &user.name, route: "transfers", key, body_hash };
     let mut turn = match bank.kit.once(demand).await? {
         Taken::Before(response) => return Ok(response),
         Taken::Now(turn) => turn,
@@ -112,8 +148,9 @@ pub(super) async fn ask(State(bank): State<Bank>, headers: HeaderMap, body: Json
     enough(&mut turn.tx, &payer, *amount_cents).await?;
     let id = format!("tr-{}", uuid::Uuid::new_v4().simple());
     let now = now_ms();
-    let pending = Pending { id: &id, payer: &payer, payee: &payee, amount_cents: *amount_cents, reference, now };
-    let text = make_pending(&bank, &mut turn.tx, &user, &pending).await?;
+    let amount_cents = *amount_cents;
+    let pending = Pending { id: &id, payer: &payer, payee: &payee, payee_name, amount_cents, reference, now };
+    let text = make_pending(bank, &mut turn.tx, user, &pending).await?;
     let answer = json!({
         "id": id, "status": "pending", "amount_cents": amount_cents, "currency": "EUR", "payee_iban": payee,
         "expires_at": rfc3339(now + CODE_LIFE_MS), "confirm": format!("/transfers/{id}/confirm"),
@@ -133,6 +170,7 @@ struct Pending<'a> {
     id: &'a str,
     payer: &'a str,
     payee: &'a str,
+    payee_name: &'a str,
     amount_cents: i64,
     reference: &'a str,
     now: i64,
@@ -140,7 +178,7 @@ struct Pending<'a> {
 
 /// Voids what is too old or too many, then writes the transfer and the text with its code, which it gives.
 async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'_>) -> Result<String, Problem> {
-    let &Pending { id, payer, payee, amount_cents, reference, now } = pending;
+    let &Pending { id, payer, payee, payee_name, amount_cents, reference, now } = pending;
     let voided: Vec<String> = sqlx::query_scalar(
         "UPDATE transfer SET status = 'void' WHERE owner = ?1 AND status = 'pending' AND (asked_ms <= ?2 OR id NOT IN
          (SELECT id FROM transfer WHERE owner = ?1 AND status = 'pending' ORDER BY asked_ms DESC, id LIMIT ?3)) RETURNING id",
@@ -156,13 +194,14 @@ async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'
     let code = new_code()?;
     let mac = code_mac(&bank.kit.store.reader, (id, amount_cents, payee), &code).await?;
     sqlx::query(
-        "INSERT INTO transfer (id, owner, payer, payee_iban, amount_cents, reference, status, code_mac, asked_ms)
-         VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
+        "INSERT INTO transfer (id, owner, payer, payee_iban, payee_name, amount_cents, reference, status, code_mac, asked_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
     )
     .bind(id)
     .bind(&user.name)
     .bind(payer)
     .bind(payee)
+    .bind(payee_name)
     .bind(amount_cents)
     .bind(reference)
     .bind(&mac.finalize().into_bytes()[..])
@@ -194,6 +233,34 @@ pub(super) async fn outbox(
     Ok(private(json!({"text": text, "code": code})))
 }
 
+/// A transfer as its page shows it.
+#[derive(sqlx::FromRow)]
+pub(super) struct Shown {
+    pub(super) payee_iban: String,
+    pub(super) payee_name: String,
+    pub(super) amount_cents: i64,
+    pub(super) reference: String,
+    pub(super) status: String,
+}
+
+/// A transfer of a user; one whose code is out of date is void.
+///
+/// # Errors
+/// When the user has no such transfer, or the store fails.
+pub(super) async fn of(bank: &Bank, user: &User, id: &str) -> Result<Shown, Problem> {
+    let shown = sqlx::query_as(
+        "SELECT payee_iban, payee_name, amount_cents, reference,
+         CASE WHEN status = 'pending' AND asked_ms <= $1 THEN 'void' ELSE status END AS status
+         FROM transfer WHERE id = $2 AND owner = $3",
+    )
+    .bind(now_ms() - CODE_LIFE_MS)
+    .bind(id)
+    .bind(&user.name)
+    .fetch_optional(&bank.kit.store.reader)
+    .await?;
+    shown.ok_or_else(|| Problem::not_found("transfer"))
+}
+
 type Row = (String, String, i64, String, String, Vec<u8>, i64, i64);
 
 /// `POST /transfers/{id}/confirm`
@@ -204,12 +271,25 @@ pub(super) async fn confirm(
     body: Json<Confirm>,
 ) -> Result<Response, Problem> {
     let user = bank.sessions.require(&headers).await?;
+    Ok(private(confirm_as(&bank, &user, &id, &body.value).await?))
+}
+
+/// Books a transfer with its code.
+///
+/// # Errors
+/// When there is no such transfer, its code is wrong or used up, or the account has not enough.
+pub(super) async fn confirm_as(
+    bank: &Bank,
+    user: &User,
+    id: &str,
+    said: &Confirm,
+) -> Result<serde_json::Value, Problem> {
     let mut tx = bank.kit.store.begin().await?;
     let row: Option<Row> = sqlx::query_as(
         "SELECT payer, payee_iban, amount_cents, reference, status, code_mac, tries, asked_ms FROM transfer
          WHERE id = ? AND owner = ?",
     )
-    .bind(&id)
+    .bind(id)
     .bind(&user.name)
     .fetch_optional(&mut *tx)
     .await?;
@@ -227,19 +307,19 @@ pub(super) async fn confirm(
         return Err(Problem::new(StatusCode::GONE, "void", "this transfer's code is no longer valid; ask again"));
     }
     // The code is checked against what the client says that it confirms: another amount or payee is a wrong code.
-    let said = ids::iban_checked(&body.value.payee_iban).unwrap_or_default();
-    let mac = code_mac(&bank.kit.store.reader, (&id, body.value.amount_cents, &said), &body.value.code).await?;
+    let payee_said = ids::iban_checked(&said.payee_iban).unwrap_or_default();
+    let mac = code_mac(&bank.kit.store.reader, (id, said.amount_cents, &payee_said), &said.code).await?;
     if mac.verify_slice(&code_mac_kept).is_err() {
         let tries = tries + 1;
         let dead = tries >= CODE_TRIES_MAX;
         if dead {
-            sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(&id).execute(&mut *tx).await?;
+            sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(id).execute(&mut *tx).await?;
         }
         let status = if dead { "void" } else { "pending" };
         sqlx::query("UPDATE transfer SET tries = ?, status = ? WHERE id = ?")
             .bind(tries)
             .bind(status)
-            .bind(&id)
+            .bind(id)
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
@@ -257,12 +337,10 @@ pub(super) async fn confirm(
     let journal = ledger::book(&mut tx, &movement).await?;
     sqlx::query("UPDATE transfer SET status = 'booked', journal = ? WHERE id = ?")
         .bind(journal)
-        .bind(&id)
+        .bind(id)
         .execute(&mut *tx)
         .await?;
-    sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(&id).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(id).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(private(
-        json!({"id": id, "status": "booked", "journal": journal, "amount_cents": amount_cents, "payee_iban": payee}),
-    ))
+    Ok(json!({"id": id, "status": "booked", "journal": journal, "amount_cents": amount_cents, "payee_iban": payee}))
 }

@@ -36,8 +36,12 @@ pub(super) fn bank() -> Vec<Doc> {
         &[
             ("payer_account", json!({"type": ["string", "null"], "examples": ["acc-0001-1"]})),
             ("reference", line(0, 140)),
+            ("payee_name", json!({"anyOf": [line(0, 140), {"type": "null"}]})),
         ],
     );
+    let payee = object(&[("iban", iban()), ("name", with_example(line(1, 140), "Bruno Martin"))]);
+    let verified =
+        object(&[("result", one_of(&["MTCH", "CMTC", "NMTC", "NOAP"])), ("name", json!({"type": ["string", "null"]}))]);
     let pending = object(&[
         ("id", transfer_id()),
         ("status", one_of(&["pending"])),
@@ -63,6 +67,7 @@ pub(super) fn bank() -> Vec<Doc> {
         login(200, object(&[("user", text()), ("expires_in_s", whole())])),
         Doc::new("accounts", 200, object(&[("accounts", list(&object(&listed)))])).session(),
         Doc::new("statement", 200, object(&statement)).session().path("id", id("acc-0001-1")).problems(&[404]),
+        Doc::new("payee", 200, verified).session().body(payee),
         Doc::new("transfer", 202, pending).session().once().body(ask).links(&["outbox", "confirm"]),
         Doc::new("outbox", 200, object(&[("text", text()), ("code", pattern("^[0-9]{6}$"))]))
             .session()

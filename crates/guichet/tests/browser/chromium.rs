@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -176,6 +176,28 @@ impl Browser {
         let answer = self.call("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true }));
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
         answer["result"]["value"].clone()
+    }
+
+    /// What axe-core finds wrong with the page as people who do not see it, or can't use a mouse, meet it: WCAG 2.2, A and AA.
+    pub(crate) fn barriers(&mut self) -> Vec<String> {
+        let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, |home| PathBuf::from(home).join(".cache"));
+        let cache = std::env::var_os("XDG_CACHE_HOME").map_or(home, PathBuf::from);
+        let file = cache.join("guichet/npm/node_modules/axe-core/axe.min.js");
+        let axe = std::fs::read_to_string(&file)
+            .unwrap_or_else(|_| panic!("{} is missing: `cargo xtask test` installs axe-core", file.display()));
+        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": false }));
+        self.evaluate(&format!("{axe}; true"));
+        let tags = json!(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]);
+        let run = format!(
+            "axe.run(document, {{ runOnly: {tags} }}).then(r => r.violations.map(v => \
+             v.id + ': ' + v.nodes.map(n => n.html + ' ' + n.failureSummary).join(' | ')))"
+        );
+        let parameters = json!({ "expression": run, "returnByValue": true, "awaitPromise": true });
+        let answer = self.call("Runtime.evaluate", parameters);
+        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+        assert!(answer["exceptionDetails"].is_null(), "axe: {answer}");
+        let found = answer["result"]["value"].as_array().unwrap_or_else(|| panic!("axe: {answer}"));
+        found.iter().map(|found| found.as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// Writes a picture of the whole page.

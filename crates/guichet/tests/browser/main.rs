@@ -1,6 +1,7 @@
 //! Pages as a visitor sees them, through Guichet, in a real browser in which no script runs. With
 //! `GUICHET_PICTURES=DIR` a picture of each page is left there.
 
+mod bank;
 mod chromium;
 #[expect(dead_code, reason = "this test needs a part of the house")]
 #[path = "../e2e/house.rs"]
@@ -42,6 +43,7 @@ fn check(browser: &mut Browser, house: &House, name: &str, visit: &Visit, langua
         assert!(url.starts_with("data:") || url.contains(&own), "{name} asks a third party: {url}");
     }
     assert_eq!(visit.complaints, Vec::<String>::new(), "{name} {language}");
+    assert_eq!(browser.barriers(), Vec::<String>::new(), "{name} {language} {width}");
 }
 
 #[test]
@@ -58,6 +60,16 @@ fn the_portal_is_readable_at_all_widths_in_both_languages() {
             check(&mut browser, &house, name, &visit, language, width);
         }
     }
+}
+
+#[test]
+fn a_page_with_barriers_is_told_from_one_without() {
+    let house = House::open("");
+    let mut browser = Browser::start(house.dir.path());
+    browser.open(&format!("https://portal.localhost:{}/connexion", house.https), 320, "fr");
+    browser.evaluate("document.querySelector('label[for=user]').remove(); document.documentElement.lang = ''; true");
+    let found = browser.barriers().join("\n");
+    assert!(found.contains("label: ") && found.contains("html-has-lang: "), "{found}");
 }
 
 #[test]

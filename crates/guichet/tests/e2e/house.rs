@@ -47,6 +47,8 @@ pub(crate) struct House {
     pub(crate) http: u16,
     pub(crate) https: u16,
     pub(crate) admin: u16,
+    /// The page of the test telephone, to which all text messages go.
+    pub(crate) telephone: String,
     pub(crate) config: PathBuf,
     /// Keeps the estate's ports ours.
     _ports: TcpListener,
@@ -61,11 +63,11 @@ impl House {
         write_certificates(dir.path());
         let (estate_base, ports) = free_range();
         let [http, https, admin] = free_ports();
-        let estate = start_estate(dir.path(), estate_base);
+        let (estate, telephone) = start_estate(dir.path(), estate_base);
         let config = dir.path().join("guichet.toml");
         std::fs::write(&config, config_text(dir.path(), http, https, admin, estate_base, extra)).expect("write config");
         let guichet = start_guichet(&config, dir.path());
-        let house = Self { guichet, estate, http, https, admin, config, _ports: ports, dir };
+        let house = Self { guichet, estate, http, https, admin, telephone, config, _ports: ports, dir };
         house.wait_ready();
         house
     }
@@ -121,10 +123,12 @@ pub(crate) fn curl(arguments: &[&str]) -> Output {
     Command::new("curl").args(arguments).output().expect("curl is installed (apt-get install curl)")
 }
 
-fn start_estate(dir: &Path, base: u16) -> Process {
+/// The estate, and where its telephone is.
+fn start_estate(dir: &Path, base: u16) -> (Process, String) {
     let mut child = Command::new(GUICHET)
         .args(["estate", "all", "--base-port", &base.to_string(), "--data"])
         .arg(dir.join("estate"))
+        .args(["--telephone", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .stderr(std::fs::File::create(dir.join("estate.log")).unwrap())
         .spawn()
@@ -133,16 +137,20 @@ fn start_estate(dir: &Path, base: u16) -> Process {
     let process = Process(child);
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
+        let mut telephone = String::new();
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some(page) = line.strip_prefix("telephone ") {
+                page.clone_into(&mut telephone);
+            }
             if line.trim() == "ready" {
-                let _ = tell.send(());
+                let _ = tell.send(telephone.clone());
             }
         }
     });
-    told.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
+    let telephone = told.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
         panic!("estate not ready: {}", std::fs::read_to_string(dir.join("estate.log")).unwrap_or_default())
     });
-    process
+    (process, telephone)
 }
 
 pub(crate) fn start_guichet(config: &Path, dir: &Path) -> Process {
