@@ -134,7 +134,7 @@ fn the_vault_is_as_described() {
 
 #[test]
 fn the_bank_is_as_described() {
-    check("bank", Some("/login"), 7);
+    check("bank", Some("/login"), 8);
 }
 
 #[test]

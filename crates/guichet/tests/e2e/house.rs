@@ -73,6 +73,7 @@ impl House {
     }
 
     fn wait_ready(&self) {
+        assert!(self.telephone.starts_with("http://127."), "the estate has a telephone");
         let until = Instant::now() + Duration::from_secs(20);
         while self.admin_get("/health/ready").0 != 200 {
             assert!(Instant::now() < until, "not ready: {}", self.log());
