@@ -133,6 +133,42 @@ pub const CODE_TRIES_MAX: i64 = 5;
 pub const CODE_LIFE_MS: i64 = 5 * 60 * 1000;
 /// Entries of a statement.
 pub const STATEMENT_ENTRIES_MAX: i64 = 50;
+/// For how long the key that signs tokens is in use.
+pub const SIGNING_KEY_LIFE_MS: i64 = 7 * 24 * 3600 * 1000;
+/// For how long it is published after that.
+pub const SIGNING_KEY_SHOWN_MS: i64 = 24 * 3600 * 1000;
+/// Keys that are published at once.
+pub const SIGNING_KEYS_MAX: i64 = 4;
+/// Life of an access token and of an ID token, seconds.
+pub const ACCESS_TOKEN_LIFE_S: i64 = 300;
+/// Life of an authorisation code.
+pub const CODE_OIDC_LIFE_MS: i64 = 60_000;
+/// Life of all that comes from one sign-in.
+pub const FAMILY_LIFE_MS: i64 = 30 * 24 * 3600 * 1000;
+/// Life of a refresh token that is not used.
+pub const REFRESH_LIFE_MS: i64 = 7 * 24 * 3600 * 1000;
+/// Sign-ins at clients of one user that go on; the oldest ends first.
+pub const FAMILIES_PER_USER_MAX: i64 = 32;
+/// Outdated sign-ins and requests removed by each new one.
+pub const TOKENS_PURGE_MAX: i64 = 16;
+/// Life of a pushed authorisation request.
+pub const PUSHED_LIFE_MS: i64 = 90_000;
+/// Pushed authorisation requests that wait; only clients that have a secret push.
+pub const PUSHED_MAX: i64 = 100_000;
+/// Bytes of one parameter of an authorisation request.
+pub const PARAMETER_BYTES_MAX: usize = 1024;
+/// Wrong one-time passwords in a row, then none is right for [`TOTP_REST_MS`].
+pub const TOTP_TRIES_MAX: i64 = 5;
+/// See [`TOTP_TRIES_MAX`].
+pub const TOTP_REST_MS: i64 = 5 * 60 * 1000;
+/// How long the second step of a sign-in may take.
+pub const SECOND_STEP_MS: i64 = 5 * 60 * 1000;
+/// Sign-ins through the identity service that one relying service has under way; the oldest goes first.
+pub const SIGN_INS_UNDER_WAY_MAX: i64 = 100_000;
+/// How long a relying service waits for one to come back.
+pub const SIGN_IN_LIFE_MS: i64 = 10 * 60 * 1000;
+/// For how long a relying service takes keys of the identity service as fresh; older ones still serve while it is gone.
+pub const JWKS_FRESH_MS: i64 = 5 * 60 * 1000;
 /// Characters of the name of a payee.
 pub const PAYEE_NAME_CHARS_MAX: usize = 140;
 /// How long a payer waits for the verification of a payee.
@@ -275,5 +311,7 @@ const _: () = assert!(SCANS_PER_PARCEL_MAX as usize <= TRACKING_STEPS_MAX);
 const _: () = assert!(SMSC_WINDOW < SMS_QUEUED_MAX);
 const _: () = assert!(SMSC_PAUSE_MIN.as_millis() < SMSC_PAUSE_MAX.as_millis());
 const _: () = assert!(TELEPHONE_MESSAGES_SHOWN_MAX <= TELEPHONE_MESSAGES_MAX);
+const _: () = assert!(ACCESS_TOKEN_LIFE_S * 1000 < SIGNING_KEY_SHOWN_MS && CODE_OIDC_LIFE_MS <= 60_000);
+const _: () = assert!(REFRESH_LIFE_MS < FAMILY_LIFE_MS);
 const _: () = assert!(HEAD_READ_MAX.as_secs() > 60);
 const _: () = assert!(PARCELS_SEEDED.is_multiple_of(USERS));

@@ -5,7 +5,9 @@
 use crate::bounds::KEY_FILE_BYTES_MAX;
 use crate::once::hash;
 use anyhow::{Context as _, ensure};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
+use sha2::Sha256;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -27,6 +29,13 @@ impl std::fmt::Debug for EstateKey {
 impl EstateKey {
     pub(crate) fn text(&self) -> &str {
         &self.0
+    }
+
+    /// A secret for one purpose, drawn from the key: who has it has not the key.
+    pub(crate) fn derive(&self, purpose: &str) -> String {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()) else { return String::new() };
+        mac.update(purpose.as_bytes());
+        hex::encode(mac.finalize().into_bytes())
     }
 
     /// Whether a request bears the key and came from within: the front adds a header that tells whom it speaks for.

@@ -116,12 +116,19 @@ async fn with_host(mut request: Request) -> Request {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page;
 
+/// Marks a response whose error is told already, in words that another standard asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told;
+
 /// Makes problems of what the framework refused by itself (a path that is no UTF-8, a form of the wrong shape), and adds
 /// the headers that keep browsers from guessing.
 async fn safe_headers(mut response: Response) -> Response {
     let status = response.status();
     let told = |response: &Response| {
-        response.extensions().get::<Problem>().is_some() || response.extensions().get::<Page>().is_some()
+        let extensions = response.extensions();
+        extensions.get::<Problem>().is_some()
+            || extensions.get::<Page>().is_some()
+            || extensions.get::<Told>().is_some()
     };
     if (status.is_client_error() || status.is_server_error()) && !told(&response) {
         response = Problem::new(status, "refused", "the request is not one that this path takes").into_response();

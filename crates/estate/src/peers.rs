@@ -64,6 +64,11 @@ impl Peers {
         }
     }
 
+    /// Where a service is, if this estate has it.
+    pub(crate) fn address(&self, service: Service) -> Option<SocketAddr> {
+        self.addresses.get(&service).copied()
+    }
+
     /// Asks another service. The path begins with a slash; the whole answer is read, within bounds of size and time.
     ///
     /// # Errors

@@ -45,6 +45,8 @@ const PORTAL: &[Op] = &[
     op("track", "GET /suivi?id=", "where a parcel is"),
     op("search", "GET /recherche?q=", "search of help pages and post offices"),
     op("login", "GET, POST /connexion", "sign in"),
+    op("sign-in", "GET /connexion/identite", "sign in through the identity service"),
+    op("signed-in", "GET /oidc/retour", "back from the identity service"),
     op("account", "GET /compte", "one's own page"),
     op("logout", "POST /deconnexion", "sign out"),
 ];
@@ -59,6 +61,13 @@ const IDENTITY: &[Op] = &[
     op("discovery", "GET /.well-known/openid-configuration", "what this issuer offers"),
     op("login", "POST /login", "check a password, open a session"),
     op("userinfo", "GET /userinfo", "claims about the user"),
+    op("authorize", "GET, POST /authorize", "sign in for another service (OpenID Connect)"),
+    op("par", "POST /par", "push an authorisation request (RFC 9126)"),
+    op("token", "POST /token", "tokens for a code or a refresh token"),
+    op("revoke", "POST /revoke", "end a token (RFC 7009)"),
+    op("jwks", "GET /jwks", "the keys that tokens are signed by"),
+    op("logout", "GET, POST /logout", "sign out everywhere"),
+    op("page", "GET, POST /moi", "one's own page, one-time passwords"),
     ABOUT,
 ];
 const VAULT: &[Op] = &[
@@ -162,7 +171,8 @@ impl Service {
             Self::Vault => Some("/coffre"),
             Self::Bank => Some("/espace"),
             Self::Staff => Some("/agents"),
-            Self::Portal | Self::App | Self::Identity | Self::Rails | Self::Counter | Self::Parcels => None,
+            Self::Identity => Some("/moi"),
+            Self::Portal | Self::App | Self::Rails | Self::Counter | Self::Parcels => None,
         }
     }
 

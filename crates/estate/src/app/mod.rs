@@ -1,9 +1,10 @@
 //! The interface behind the mobile application: a session, a home screen, one's parcels, approvals of payments.
 
 use crate::bounds::{PARCELS_SEEDED, PER_USER_SEEDED, USERS};
-use crate::credentials;
+use crate::credentials::{self, User};
 use crate::ids;
 use crate::kit::{Json, Kit, SignIn, private, sign_in};
+use crate::oidc::{self, Relying};
 use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
@@ -14,7 +15,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -26,7 +27,7 @@ CREATE TABLE approval (
   status TEXT NOT NULL CHECK (status IN ('waiting', 'approved', 'refused')), decided_ms INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX approval_owner ON approval (owner);
-"];
+", oidc::SCHEMA];
 
 pub(crate) const INVARIANTS: &[Invariant] = &[zero(
     "an approval has a moment of decision if and only if it was decided",
@@ -37,6 +38,19 @@ pub(crate) const INVARIANTS: &[Invariant] = &[zero(
 struct App {
     kit: Kit,
     sessions: Sessions,
+    identity: Relying,
+}
+
+impl App {
+    /// The user of a request: by an access token of the identity service, or by a session of this one.
+    async fn user(&self, headers: &HeaderMap) -> Result<User, Problem> {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        if let Some(token) = bearer.filter(|token| token.contains('.')) {
+            let claims = self.identity.read(token, "at+jwt", self.kit.service.name(), None).await?.unwrap_or_default();
+            return claims["sub"].as_str().and_then(User::from_name).ok_or_else(Problem::unauthenticated);
+        }
+        self.sessions.require(headers).await
+    }
 }
 
 /// Test data: the last known step of each parcel, three approvals that wait for each user.
@@ -59,7 +73,7 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
-    let state = App { kit: kit.clone(), sessions: kit.sessions(Life::DAY) };
+    let state = App { kit: kit.clone(), sessions: kit.sessions(Life::DAY), identity: Relying::new(kit) };
     let routes = Router::new()
         .route("/v1/sessions", kit.op("login", post(login)))
         .route("/v1/home", kit.op("home", get(home)))
@@ -88,7 +102,7 @@ fn parcel_json((id, code, site, at): &ParcelRow) -> serde_json::Value {
 }
 
 async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    let user = app.sessions.require(&headers).await?;
+    let user = app.user(&headers).await?;
     let parcels: Vec<ParcelRow> =
         sqlx::query_as("SELECT id, code, site, at_ms FROM parcel WHERE owner = ? ORDER BY at_ms DESC LIMIT 50")
             .bind(&user.name)
@@ -112,7 +126,7 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Response, Pr
 }
 
 async fn parcel(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let user = app.sessions.require(&headers).await?;
+    let user = app.user(&headers).await?;
     let id = ids::s10(&id)
         .map_err(|_| Problem::malformed("this is no S10 identifier: two letters, nine digits, two letters"))?;
     let row: Option<ParcelRow> = sqlx::query_as("SELECT id, code, site, at_ms FROM parcel WHERE id = ? AND owner = ?")
@@ -143,7 +157,7 @@ async fn approve(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let user = app.sessions.require(&headers).await?;
+    let user = app.user(&headers).await?;
     let decision = match body.as_ref() {
         [] => Choice::Approve,
         json => serde_json::from_slice::<Decision>(json).map_err(|error| Problem::invalid(error.to_string()))?.decision,

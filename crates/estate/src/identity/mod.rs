@@ -1,12 +1,25 @@
-//! Who is who: passwords, sessions and claims, and a discovery document that says what this issuer offers. What OpenID
-//! Connect has beyond that (authorisation codes, signed tokens) is not offered, and not announced.
+//! Who is who: an OpenID Provider. Passwords and one-time passwords, sessions, authorisation codes with PKCE, tokens signed by
+//! keys that change, and claims as FranceConnect has them; beside it a plain sign-in for programs of the house.
 
-use crate::credentials;
+mod authorize;
+pub(crate) mod clients;
+mod keys;
+mod oauth;
+mod pages;
+mod tokens;
+mod totp;
+
+pub(crate) use authorize::with_parameters;
+
+use crate::credentials::{self, User};
+use crate::estate_key::EstateKey;
 use crate::kit::{Json, Kit, SignIn, private, sign_in};
+use crate::once::hash;
+use crate::people_claims;
 use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
-use crate::store::Tx;
+use crate::store::{Tx, now_ms};
 use crate::verify::{Invariant, zero};
 use axum::Router;
 use axum::extract::State;
@@ -17,18 +30,67 @@ use serde_json::json;
 
 pub(crate) const MIGRATIONS: &[&str] = &[
     "CREATE TABLE person (user TEXT PRIMARY KEY, given_name TEXT NOT NULL, family_name TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    keys::SCHEMA,
+    tokens::SCHEMA,
+    authorize::SCHEMA,
+    totp::SCHEMA,
 ];
 
-pub(crate) const INVARIANTS: &[Invariant] = &[zero(
-    "who can sign in is somebody, and who is somebody can sign in",
-    "SELECT (SELECT count(*) FROM credential WHERE user NOT IN (SELECT user FROM person))
-     + (SELECT count(*) FROM person WHERE user NOT IN (SELECT user FROM credential))",
-)];
+pub(crate) const INVARIANTS: &[Invariant] = &[
+    zero(
+        "who can sign in is somebody, and who is somebody can sign in",
+        "SELECT (SELECT count(*) FROM credential WHERE user NOT IN (SELECT user FROM person))
+         + (SELECT count(*) FROM person WHERE user NOT IN (SELECT user FROM credential))",
+    ),
+    zero(
+        "each sign-in at a client came from one code, and has one refresh token that is good at most",
+        "SELECT (SELECT count(*) FROM family f WHERE 1 <> (SELECT count(*) FROM code WHERE family = f.id))
+         + (SELECT count(*) FROM (SELECT 1 FROM refresh WHERE used_ms IS NULL GROUP BY family HAVING count(*) > 1))",
+    ),
+    zero(
+        "nothing was given for a code that nobody showed",
+        "SELECT count(*) FROM refresh r JOIN code c ON c.family = r.family WHERE c.used_ms IS NULL",
+    ),
+    zero(
+        "second steps are of people who are there",
+        "SELECT count(*) FROM totp WHERE user NOT IN (SELECT user FROM person)",
+    ),
+];
 
 #[derive(Clone)]
 struct Identity {
     kit: Kit,
     sessions: Sessions,
+    key: Option<EstateKey>,
+}
+
+impl Identity {
+    /// Opens a session that knows how its user signed in; its token, and when it began.
+    async fn open_as(&self, user: &User, amr: &str) -> Result<(String, i64), Problem> {
+        let token = self.sessions.open(user).await?;
+        let mut tx = self.kit.store.begin().await?;
+        sqlx::query("INSERT INTO session_how (token_hash, amr) VALUES ($1, $2)")
+            .bind(hash(token.as_bytes()).to_vec())
+            .bind(amr)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok((token, now_ms()))
+    }
+
+    /// Who is signed in, how, and since when. A session of the plain sign-in is one by password.
+    async fn find_with_age(&self, headers: &HeaderMap) -> Result<Option<(User, String, i64)>, Problem> {
+        let (Some(user), Some(token)) = (self.sessions.find(headers).await?, self.sessions.token(headers)) else {
+            return Ok(None);
+        };
+        let row: Option<(i64, Option<String>)> = sqlx::query_as(
+            "SELECT s.created_ms, h.amr FROM session s LEFT JOIN session_how h ON h.token_hash = s.token_hash WHERE s.token_hash = $1",
+        )
+        .bind(hash(token.as_bytes()).to_vec())
+        .fetch_optional(&self.kit.store.reader)
+        .await?;
+        Ok(row.map(|(since, amr)| (user, amr.unwrap_or_else(|| "pwd".to_owned()), since)))
+    }
 }
 
 /// Test data: passwords and names.
@@ -39,9 +101,19 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
-    let state = Identity { kit: kit.clone(), sessions: kit.sessions(Life::DAY) };
+    let key = EstateKey::load_or_make(&kit.store.dir);
+    if let Err(error) = &key {
+        eprintln!("guichet-estate: identity: {error:#}; clients with secrets get no tokens");
+    }
+    let state = Identity { kit: kit.clone(), sessions: kit.sessions(Life::DAY), key: key.ok() };
     let routes = Router::new()
         .route("/.well-known/openid-configuration", kit.op("discovery", get(discovery)))
+        .route("/.well-known/oauth-authorization-server", kit.op("discovery", get(discovery)))
+        .route("/jwks", kit.op("jwks", get(jwks)))
+        .route("/par", kit.op("par", post(authorize::push)))
+        .route("/token", kit.op("token", post(tokens::give)))
+        .route("/revoke", kit.op("revoke", post(tokens::revoke)))
+        .merge(pages::routes(kit))
         .route("/login", kit.op("login", post(login)))
         .route("/userinfo", kit.op("userinfo", get(userinfo)));
     kit.finish_api(routes.with_state(state))
@@ -62,10 +134,30 @@ async fn discovery(headers: HeaderMap) -> Response {
     let document = json!({
         "issuer": issuer,
         "login_endpoint": format!("{issuer}/login"),
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "pushed_authorization_request_endpoint": format!("{issuer}/par"),
+        "token_endpoint": format!("{issuer}/token"),
+        "revocation_endpoint": format!("{issuer}/revoke"),
         "userinfo_endpoint": format!("{issuer}/userinfo"),
+        "end_session_endpoint": format!("{issuer}/logout"),
+        "jwks_uri": format!("{issuer}/jwks"),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "authorization_response_iss_parameter_supported": true,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
         "subject_types_supported": ["public"],
-        "scopes_supported": ["profile", "email"],
-        "claims_supported": ["sub", "given_name", "family_name", "email"],
+        "prompt_values_supported": ["none", "login"],
+        "scopes_supported": ["openid", "profile", "email", "offline_access"],
+        "claims_supported": [
+            "sub", "given_name", "family_name", "preferred_username", "birthdate", "gender", "birthplace", "birthcountry",
+            "email", "auth_time", "amr",
+        ],
         "bearer_methods_supported": ["header"],
         "ui_locales_supported": ["fr", "en"],
     });
@@ -86,7 +178,11 @@ async fn login(State(identity): State<Identity>, headers: HeaderMap, body: Json<
     .await
 }
 
+/// For an access token what its scope says; for a session of the plain sign-in the name and the address.
 async fn userinfo(State(identity): State<Identity>, headers: HeaderMap) -> Result<Response, Problem> {
+    if let Some(access) = tokens::access(&identity, &headers).await? {
+        return Ok(private(people_claims::of(&access.sub, &access.scope)));
+    }
     let user = identity.sessions.require(&headers).await?;
     let (given, family): (String, String) = sqlx::query_as("SELECT given_name, family_name FROM person WHERE user = ?")
         .bind(&user.name)
@@ -95,4 +191,9 @@ async fn userinfo(State(identity): State<Identity>, headers: HeaderMap) -> Resul
     Ok(private(json!({
         "sub": user.name, "given_name": given, "family_name": family, "email": format!("{}@example.invalid", user.name),
     })))
+}
+
+async fn jwks(State(identity): State<Identity>) -> Result<Response, Problem> {
+    let keys = keys::published(&identity.kit.store).await?;
+    Ok(([(header::CACHE_CONTROL, "public, max-age=300")], axum::Json(keys)).into_response())
 }

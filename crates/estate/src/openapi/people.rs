@@ -1,6 +1,8 @@
 //! What people use: application, identity, vault; and what the staff read.
 
-use super::{Doc, id, list, login, number, object, one_of, pattern, sha256, text, time, whole, with_example};
+use super::{
+    Doc, id, list, login, number, object, object_with, one_of, pattern, sha256, text, time, whole, with_example,
+};
 use crate::bounds::DOCUMENT_BYTES_MAX;
 use crate::ids;
 use serde_json::{Value, json};
@@ -41,19 +43,47 @@ pub(super) fn app() -> Vec<Doc> {
 }
 
 pub(super) fn identity() -> Vec<Doc> {
-    let texts = || list(&text());
-    let discovery = object(&[
-        ("issuer", text()),
-        ("login_endpoint", text()),
-        ("userinfo_endpoint", text()),
-        ("subject_types_supported", texts()),
-        ("scopes_supported", texts()),
-        ("claims_supported", texts()),
-        ("bearer_methods_supported", texts()),
-        ("ui_locales_supported", texts()),
-    ]);
+    let addresses = [
+        "issuer",
+        "login_endpoint",
+        "authorization_endpoint",
+        "pushed_authorization_request_endpoint",
+        "token_endpoint",
+        "revocation_endpoint",
+        "userinfo_endpoint",
+        "end_session_endpoint",
+        "jwks_uri",
+    ];
+    let lists = [
+        "response_types_supported",
+        "response_modes_supported",
+        "grant_types_supported",
+        "code_challenge_methods_supported",
+        "token_endpoint_auth_methods_supported",
+        "revocation_endpoint_auth_methods_supported",
+        "id_token_signing_alg_values_supported",
+        "subject_types_supported",
+        "prompt_values_supported",
+        "scopes_supported",
+        "claims_supported",
+        "bearer_methods_supported",
+        "ui_locales_supported",
+    ];
+    let yes_or_no = [
+        "authorization_response_iss_parameter_supported",
+        "request_parameter_supported",
+        "request_uri_parameter_supported",
+    ];
+    let fields = addresses.map(|name| (name, text())).into_iter();
+    let fields = fields.chain(lists.map(|name| (name, list(&text()))));
+    let fields: Vec<_> = fields.chain(yes_or_no.map(|name| (name, json!({"type": "boolean"})))).collect();
+    let discovery = object(&fields);
     let session = object(&[("access_token", token()), ("token_type", one_of(&["Bearer"])), ("expires_in", whole())]);
-    let claims = object(&[("sub", text()), ("given_name", text()), ("family_name", text()), ("email", text())]);
+    // What is told follows the scope of an access token; a session of the plain sign-in is told name and address.
+    let by_scope =
+        ["given_name", "family_name", "preferred_username", "birthdate", "gender", "birthplace", "birthcountry"];
+    let by_scope: Vec<_> = by_scope.map(|name| (name, text())).into_iter().chain([("email", text())]).collect();
+    let claims = object_with(&[("sub", text())], &by_scope);
     vec![Doc::new("discovery", 200, discovery), login(200, session), Doc::new("userinfo", 200, claims).session()]
 }
 

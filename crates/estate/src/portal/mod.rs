@@ -10,8 +10,10 @@ mod text;
 use crate::bounds::{PARCELS_SEEDED, SEARCH_CHARS_MAX, SEARCH_RESULTS_MAX};
 use crate::credentials;
 use crate::gate::NotTheOperation;
+use crate::identity::clients::RETURN_PATH;
 use crate::ids::{self, S10Error};
 use crate::kit::{Kit, SignIn};
+use crate::oidc::{self, Relying, Returned};
 use crate::parcels::tracking::label;
 use crate::problem::Problem;
 use crate::seed;
@@ -34,7 +36,7 @@ CREATE TABLE step (parcel TEXT NOT NULL, owner TEXT NOT NULL, code TEXT NOT NULL
 CREATE INDEX step_parcel ON step (parcel, at_ms);
 CREATE INDEX step_owner ON step (owner);
 CREATE TABLE topic (lang TEXT NOT NULL, title TEXT NOT NULL, words TEXT NOT NULL, folded TEXT NOT NULL) STRICT;
-", live::SCHEMA];
+", live::SCHEMA, oidc::SCHEMA];
 const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b2f82"/><path d="M6 22V12a10 10 0 0 1 20 0v10z" fill="#ffcb1f"/><path d="M10 22v-9a6 6 0 0 1 12 0v9z" fill="#071d52"/><rect x="4" y="22" width="24" height="4" rx="1.5" fill="#fff"/></svg>"##;
 
 pub(crate) const INVARIANTS: &[Invariant] = &[zero(
@@ -47,6 +49,7 @@ struct Portal {
     kit: Kit,
     sessions: Sessions,
     tracking: Tracking,
+    identity: Relying,
 }
 
 /// Test data: steps of items, help pages, post offices.
@@ -85,12 +88,19 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
-    let state = Portal { kit: kit.clone(), sessions: kit.sessions(Life::DAY), tracking: Tracking::new(&kit.peers) };
+    let state = Portal {
+        kit: kit.clone(),
+        sessions: kit.sessions(Life::DAY),
+        tracking: Tracking::new(&kit.peers),
+        identity: Relying::new(kit),
+    };
     let routes = Router::new()
         .route("/", kit.op("home", get(home)))
         .route("/suivi", kit.op("track", get(track)))
         .route("/recherche", kit.op("search", get(search)))
         .route("/connexion", kit.op("login", get(login_form).post(login)))
+        .route("/connexion/identite", kit.op("sign-in", get(sign_in)))
+        .route(RETURN_PATH, kit.op("signed-in", get(signed_in)))
         .route("/compte", kit.op("account", get(account)))
         .route("/deconnexion", kit.op("logout", post(logout)))
         .route("/favicon.svg", kit.other(get(icon)));
@@ -333,6 +343,27 @@ async fn login(
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/compte")).into_response())
 }
 
+/// `GET /connexion/identite`: to the identity service.
+async fn sign_in(State(portal): State<Portal>, headers: HeaderMap) -> Result<Response, Problem> {
+    portal.identity.begin(&headers).await
+}
+
+/// Back from the identity service.
+async fn signed_in(
+    State(portal): State<Portal>,
+    Query(returned): Query<Returned>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let user = portal.identity.finish(&returned, &headers).await?;
+    let token = portal.sessions.open(&user).await?;
+    let mut response = Redirect::to("/compte").into_response();
+    let cookies = [portal.sessions.set_cookie(&token, &headers)?, portal.identity.end_cookie()?];
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
 #[derive(Template)]
 #[template(path = "portal/account.html")]
 struct Account {
@@ -341,6 +372,8 @@ struct Account {
     here: &'static str,
     name: String,
     parcels: Vec<(String, Step)>,
+    /// What the identity service told, in words; empty for who signed in here.
+    told: Vec<String>,
 }
 
 async fn account(State(portal): State<Portal>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -359,7 +392,10 @@ async fn account(State(portal): State<Portal>, headers: HeaderMap) -> Result<Res
     .await?;
     let parcels = rows.into_iter().map(|(id, code, site, at)| (id, Step::new(t, &code, site, at))).collect();
     let (given, family) = seed::name(user.n);
-    let account = Account { t, css: CSS, here: "account", name: format!("{given} {family}"), parcels };
+    let told = portal.identity.told(&user).await?.unwrap_or_default();
+    let told = ["given_name", "family_name", "birthdate", "email"].map(|claim| told[claim].as_str().map(str::to_owned));
+    let told = told.into_iter().flatten().collect();
+    let account = Account { t, css: CSS, here: "account", name: format!("{given} {family}"), parcels, told };
     page(StatusCode::OK, &account, "private, no-store")
 }
 

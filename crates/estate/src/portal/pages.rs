@@ -90,6 +90,7 @@ pub(super) async fn errors_as_pages(request: Request, next: Next) -> Response {
         StatusCode::FORBIDDEN => t.forbidden,
         StatusCode::SERVICE_UNAVAILABLE => t.busy,
         status if status.is_server_error() => t.internal,
+        _ if problem.code == "sign-in" => t.sign_in_failed,
         _ => t.bad_request,
     };
     let ways = problem.status.is_server_error();

@@ -3,6 +3,7 @@
 mod bank;
 mod documents;
 mod holds;
+mod identity;
 mod partners;
 mod people;
 mod portal;

@@ -6,6 +6,7 @@ mod chromium;
 #[expect(dead_code, reason = "this test needs a part of the house")]
 #[path = "../e2e/house.rs"]
 mod house;
+mod identity;
 #[expect(dead_code, reason = "this test needs a part of it")]
 #[path = "../e2e/upstream.rs"]
 mod upstream;
