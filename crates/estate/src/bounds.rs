@@ -225,6 +225,30 @@ pub const TERMINAL_PATIENCE_S_MAX: u64 = 60;
 pub const SMS_QUEUED_MAX: i64 = 100_000;
 /// Cents of one operation at a counter.
 pub const COUNTER_CENTS_MAX: i64 = 300_000;
+/// Cents brought to a till at once.
+pub const TILL_FLOAT_CENTS_MAX: i64 = 1_000_000;
+/// Cents that a terminal pays out before the counter service has heard of them.
+pub const CASH_OUT_OFFLINE_CENTS_MAX: i64 = 150_000;
+/// Terminals of all offices.
+pub const TERMINALS_MAX: i64 = 100_000;
+/// Entries that a terminal sends at once.
+pub const ENTRIES_AT_ONCE_MAX: usize = 100;
+/// S10 identifiers that a terminal is given at once.
+pub const S10_RANGE: i64 = 100;
+/// Ranges of which a terminal has not used most; beyond, it is given no more.
+pub const S10_RANGES_OPEN_MAX: i64 = 3;
+/// A terminal asks for a new range when it has fewer identifiers than this.
+pub const S10_LEFT_MIN: i64 = 150;
+/// Pauses of a terminal between two tries to reach the counter service: the first, and the longest.
+pub const REPLAY_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// See [`REPLAY_PAUSE_MIN`].
+pub const REPLAY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Entries that the clerk's page shows.
+pub const TILL_SHOWN_MAX: i64 = 20;
+/// Entries between two closings; then the day must be closed.
+pub const TILL_DAY_ENTRIES_MAX: i64 = 5000;
+/// Stamps sold at once.
+pub const STAMPS_AT_ONCE_MAX: i64 = 1000;
 /// Scans of one parcel.
 pub const SCANS_PER_PARCEL_MAX: i64 = 64;
 /// Reads of one agent in an hour.
@@ -313,5 +337,7 @@ const _: () = assert!(SMSC_PAUSE_MIN.as_millis() < SMSC_PAUSE_MAX.as_millis());
 const _: () = assert!(TELEPHONE_MESSAGES_SHOWN_MAX <= TELEPHONE_MESSAGES_MAX);
 const _: () = assert!(ACCESS_TOKEN_LIFE_S * 1000 < SIGNING_KEY_SHOWN_MS && CODE_OIDC_LIFE_MS <= 60_000);
 const _: () = assert!(REFRESH_LIFE_MS < FAMILY_LIFE_MS);
+const _: () = assert!(S10_LEFT_MIN < S10_RANGE * S10_RANGES_OPEN_MAX);
+const _: () = assert!(CASH_OUT_OFFLINE_CENTS_MAX <= COUNTER_CENTS_MAX);
 const _: () = assert!(HEAD_READ_MAX.as_secs() > 60);
 const _: () = assert!(PARCELS_SEEDED.is_multiple_of(USERS));

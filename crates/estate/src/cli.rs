@@ -4,6 +4,7 @@ use crate::capacity::CapacityModel;
 use crate::estate::{Estate, Options};
 use crate::service::Service;
 use crate::terminal::{self, Terminal};
+use crate::till::{self, Till};
 use crate::verify;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -51,6 +52,8 @@ pub enum Command {
     Verify(Verify),
     /// Be a card terminal or a cash machine: one payment, withdrawal or balance, over ISO 8583.
     Terminal(Terminal),
+    /// Be a terminal at a post-office counter, with a page for the clerk: it works with everything else down.
+    Till(Till),
     /// Write the verifiers of the published test passwords (`seed/verifiers.bin` of the source).
     #[command(hide = true)]
     MakeVerifiers {
@@ -151,7 +154,7 @@ impl Command {
             Self::Counter(options) => (one(Service::Counter, options), &options.common),
             Self::Parcels(options) => (one(Service::Parcels, options), &options.common),
             Self::Staff(options) => (one(Service::Staff, options), &options.common),
-            Self::Verify(_) | Self::Terminal(_) | Self::MakeVerifiers { .. } => return None,
+            Self::Verify(_) | Self::Terminal(_) | Self::Till(_) | Self::MakeVerifiers { .. } => return None,
         })
     }
 }
@@ -182,6 +185,7 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Verify(options) => return verify_stores(options).await,
         Command::Terminal(options) => return terminal::run(options).await,
+        Command::Till(options) => return till::run(options).await,
         _ => {}
     }
     let Some((listen, common)) = cli.command.listen() else { return Ok(ExitCode::SUCCESS) };
@@ -230,7 +234,7 @@ fn announce(estate: &Estate) -> anyhow::Result<()> {
 }
 
 /// Ends when the given process is no longer the parent of this one; never without one.
-async fn parent_gone(parent: Option<u32>) {
+pub(crate) async fn parent_gone(parent: Option<u32>) {
     let Some(parent) = parent else { return std::future::pending().await };
     let mut tick = tokio::time::interval(Duration::from_millis(250));
     while std::os::unix::process::parent_id() == parent {

@@ -45,6 +45,7 @@ mod smsc;
 mod staff;
 mod store;
 pub mod terminal;
+pub mod till;
 mod vault;
 
 #[cfg(test)]

@@ -107,6 +107,14 @@ const RAILS: &[Op] = &[
 const COUNTER: &[Op] = &[
     op("operation", "POST /operations", "record an operation"),
     op("receipt", "GET /operations/{id}", "its receipt, its hash checked"),
+    op("register", "POST /terminals", "register the key of a terminal that works offline"),
+    op("journal", "GET, POST /journals/{office}/{terminal}", "take what a terminal did, each entry once"),
+    op("range", "POST /journals/{office}/{terminal}/ranges", "give S10 identifiers ahead"),
+    op(
+        "closing",
+        "GET /journals/{office}/{terminal}/statement?closing=",
+        "a day's statement, as the terminal prints it",
+    ),
     ABOUT,
 ];
 const PARCELS: &[Op] = &[

@@ -52,7 +52,19 @@ impl Store {
         service: Service,
         migrations: &[&'static str],
     ) -> anyhow::Result<(Self, Option<Tx>)> {
-        let path = dir.join(format!("{}.sqlite3", service.name()));
+        Self::open_named(dir, service.name(), migrations).await
+    }
+
+    /// As [`Store::open`], for what is no service.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub(crate) async fn open_named(
+        dir: &Path,
+        name: &str,
+        migrations: &[&'static str],
+    ) -> anyhow::Result<(Self, Option<Tx>)> {
+        let path = dir.join(format!("{name}.sqlite3"));
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)

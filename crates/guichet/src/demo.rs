@@ -49,6 +49,9 @@ pub(crate) struct DemoArgs {
     /// Port where the rails take messages of card terminals and cash machines (ISO 8583).
     #[arg(long, value_name = "PORT", default_value_t = CARDS_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     cards_port: u16,
+    /// Port of a counter's terminal, a page for the clerk of a post office.
+    #[arg(long, value_name = "PORT", default_value_t = 8446, value_parser = clap::value_parser!(u16).range(1..))]
+    till_port: u16,
     /// Folder for certificates, configuration and databases; a temporary one that is removed at the end if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -106,10 +109,12 @@ pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
     let base = arguments.estate_base_port;
     say(&format!("Starting the estate: nine services on 127.0.0.1, ports {} to {}.\n", base + 1, base + 9));
     let mut estate = start_estate(arguments, &dir)?;
+    let till = start_till(arguments, &dir)?;
     let node = Node::start_file(&config_file)?;
     say(&directory(arguments, &dir));
     let outcome = node.run_with(Duration::from_secs(1), live_line(&mut estate, dir.join("estate.log")));
     say("\nClosed: requests under way were finished. Now the estate is stopped.\n");
+    drop(till);
     drop(estate);
     outcome
 }
@@ -140,6 +145,7 @@ fn check_ports(arguments: &DemoArgs) -> anyhow::Result<()> {
         (arguments.admin, "--admin"),
         (SocketAddr::new(loopback, arguments.telephone_port), "--telephone-port"),
         (SocketAddr::new(loopback, arguments.cards_port), "--cards-port"),
+        (SocketAddr::new(loopback, arguments.till_port), "--till-port"),
     ];
     for n in 1..=9 {
         let Some(port) = arguments.estate_base_port.checked_add(n) else {
@@ -178,32 +184,56 @@ fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn start_estate(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
-    let program = std::env::current_exe().context("find this program")?;
-    let log = std::fs::File::create(dir.join("estate.log")).context("make the estate's log")?;
-    let mut child = Command::new(program)
-        .args(["estate", "all", "--exit-with-parent", "--base-port", &arguments.estate_base_port.to_string(), "--data"])
+    let mut command = estate_command("all")?;
+    command
+        .args(["--base-port", &arguments.estate_base_port.to_string(), "--data"])
         .arg(dir.join("estate"))
         .args(["--telephone", &format!("127.0.0.1:{}", arguments.telephone_port)])
-        .args(["--cards", &format!("127.0.0.1:{}", arguments.cards_port)])
+        .args(["--cards", &format!("127.0.0.1:{}", arguments.cards_port)]);
+    start_child("estate", command, dir)
+}
+
+/// A terminal of a post office: a process of its own, which goes on when the estate is gone.
+fn start_till(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
+    let mut command = estate_command("till")?;
+    command
+        .args(["--listen", &format!("127.0.0.1:{}", arguments.till_port), "--data"])
+        .arg(dir.join("till"))
+        .args(["--counter", &format!("127.0.0.1:{}", arguments.estate_base_port + 7), "--enrolment"])
+        .arg(dir.join("estate"));
+    start_child("till", command, dir)
+}
+
+fn estate_command(what: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    command.args(["estate", what, "--exit-with-parent"]);
+    Ok(command)
+}
+
+/// Starts a part of the demo and waits until it is ready; what it says of errors goes into a log of its own.
+fn start_child(name: &str, mut command: Command, dir: &Path) -> anyhow::Result<Estate> {
+    let log_file = dir.join(format!("{name}.log"));
+    let log = std::fs::File::create(&log_file).with_context(|| format!("make {}", log_file.display()))?;
+    let mut child = command
         // A group of its own: Ctrl-C reaches the demo alone, which lets requests finish before it stops the estate.
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
-        .context("start the estate")?;
-    let Some(stdout) = child.stdout.take() else { bail!("the estate has no output") };
+        .with_context(|| format!("start the {name}"))?;
+    let Some(stdout) = child.stdout.take() else { bail!("the {name} has no output") };
     let estate = Estate(child);
     let mut ready = false;
     for line in BufReader::new(stdout).lines() {
-        if line.context("read from the estate")?.trim() == "ready" {
+        if line.with_context(|| format!("read from the {name}"))?.trim() == "ready" {
             ready = true;
             break;
         }
     }
     if !ready {
-        let log = std::fs::read_to_string(dir.join("estate.log")).unwrap_or_default();
-        bail!("the estate did not start: {}", log.trim());
+        let log = std::fs::read_to_string(log_file).unwrap_or_default();
+        bail!("the {name} did not start: {}", log.trim());
     }
     Ok(estate)
 }
@@ -249,9 +279,10 @@ fn directory(arguments: &DemoArgs, dir: &Path) -> String {
     let redirecting = format!("http://portal.localhost:{}/", arguments.http_port);
     let admin = format!("http://{}/", arguments.admin);
     let telephone = format!("http://127.0.0.1:{}/", arguments.telephone_port);
+    let till = format!("http://127.0.0.1:{}/", arguments.till_port);
     let _ = write!(
         text,
-        "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {telephone:<width$}  a telephone: the text messages with codes\n  {files:<width$}  configuration, access log, certificates\n\n\
+        "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {telephone:<width$}  a telephone: the text messages with codes\n  {till:<width$}  a post-office counter: works with everything else down\n  {files:<width$}  configuration, access log, certificates\n\n\
          Try   curl -k --http2 https://portal.localhost:{port}/\n      \
          curl -k -H 'Accept: application/json' https://nobody.localhost:{port}/\n      \
          tail -f {log}\n      \

@@ -13,6 +13,7 @@ use crate::credentials;
 use crate::ids;
 use crate::kit::{Json, Kit, SignIn, private, sign_in};
 use crate::ledger;
+use crate::oidc::{self, Relying};
 use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
@@ -26,7 +27,8 @@ use http::{HeaderMap, StatusCode};
 use messages::Messages;
 use serde_json::json;
 
-pub(crate) const MIGRATIONS: &[&str] = &[ledger::SCHEMA, transfers::SCHEMA, holds::SCHEMA, transfers::PAYEE_SCHEMA];
+pub(crate) const MIGRATIONS: &[&str] =
+    &[ledger::SCHEMA, transfers::SCHEMA, holds::SCHEMA, transfers::PAYEE_SCHEMA, oidc::SCHEMA];
 
 /// Beside those of the ledger.
 pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<6, 13>([
@@ -55,6 +57,7 @@ pub(crate) struct Bank {
     pub(super) kit: Kit,
     pub(super) sessions: Sessions,
     pub(super) messages: Messages,
+    pub(super) identity: Relying,
 }
 
 /// Test data: a current account with 10,000 € and a savings account with 5,000 € for each user.
@@ -71,7 +74,12 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
-    let state = Bank { kit: kit.clone(), sessions: kit.sessions(Life::SHORT), messages: Messages::new(&kit.peers) };
+    let state = Bank {
+        kit: kit.clone(),
+        sessions: kit.sessions(Life::SHORT),
+        messages: Messages::new(&kit.peers),
+        identity: Relying::new(kit),
+    };
     let routes = Router::new()
         .route("/login", kit.op("login", post(login)))
         .route("/accounts", kit.op("accounts", get(accounts)))

@@ -6,16 +6,18 @@ use super::{Bank, holds};
 use crate::bounds::{PAYEE_NAME_CHARS_MAX, STATEMENT_ENTRIES_MAX};
 use crate::credentials::User;
 use crate::gate::NotTheOperation;
+use crate::identity::clients::RETURN_PATH;
 use crate::ids;
 use crate::kit::{Kit, SignIn};
 use crate::money;
+use crate::oidc::Returned;
 use crate::once::hash;
 use crate::people::{Frame, errors_as_pages, page, same_site};
 use crate::problem::Problem;
 use crate::store::{now_ms, rfc3339};
 use askama::Template;
 use axum::Router;
-use axum::extract::{Form, Path, Request, State};
+use axum::extract::{Form, Path, Query, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
@@ -27,6 +29,8 @@ pub(super) fn routes(kit: &Kit) -> Router<Bank> {
     Router::new()
         .route("/espace", kit.op("page", get(home)))
         .route("/espace/connexion", kit.op("page", post(login)))
+        .route("/espace/identite", kit.op("page", get(sign_in)))
+        .route(RETURN_PATH, kit.op("page", get(signed_in)))
         .route("/espace/deconnexion", kit.op("page", post(logout)))
         .route("/espace/comptes/{id}", kit.op("page", get(account)))
         .route("/espace/comptes/{id}/releve.csv", kit.op("page", get(csv)))
@@ -105,6 +109,26 @@ async fn login(State(bank): State<Bank>, headers: HeaderMap, Form(form): Form<Si
     let token = bank.sessions.open(&user).await?;
     let cookie = bank.sessions.set_cookie(&token, &headers)?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/espace")).into_response())
+}
+
+/// To the identity service.
+async fn sign_in(State(bank): State<Bank>, headers: HeaderMap) -> Result<Response, Problem> {
+    bank.identity.begin(&headers).await
+}
+
+/// Back from it. A transfer still takes a code of its own.
+async fn signed_in(
+    State(bank): State<Bank>,
+    Query(returned): Query<Returned>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let user = bank.identity.finish(&returned, &headers).await?;
+    let token = bank.sessions.open(&user).await?;
+    let mut response = Redirect::to("/espace").into_response();
+    for cookie in [bank.sessions.set_cookie(&token, &headers)?, bank.identity.end_cookie()?] {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
 }
 
 async fn logout(State(bank): State<Bank>, headers: HeaderMap) -> Result<Response, Problem> {

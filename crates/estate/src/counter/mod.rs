@@ -1,6 +1,9 @@
 //! Counter operations: exactly once, in a journal whose entries are chained by hash for each terminal, so that none can be
 //! changed or taken out without all later ones showing it. A receipt is checked before it is given out.
 
+pub(crate) mod journal;
+pub(crate) mod terminals;
+
 use crate::bounds::{COUNTER_CENTS_MAX, USERS};
 use crate::ids::plain;
 use crate::kit::{Json, Kit, private};
@@ -26,9 +29,12 @@ CREATE TABLE operation (
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER operation_kept BEFORE UPDATE ON operation BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER operation_stays BEFORE DELETE ON operation BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-"];
+", terminals::SCHEMA];
 
 pub(crate) const INVARIANTS: &[Invariant] = &[
+    terminals::INVARIANTS[0],
+    terminals::INVARIANTS[1],
+    terminals::INVARIANTS[2],
     Invariant { name: "each terminal's journal is whole, in order and unchanged", check: Check::Code(|tx| Box::pin(broken_chain(tx))) },
     zero(
         "each receipt that was given tells of an operation in the journal",
@@ -144,7 +150,8 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
 pub(crate) fn router(kit: &Kit) -> Router {
     let routes = Router::new()
         .route("/operations", kit.op("operation", post(operation)))
-        .route("/operations/{id}", kit.op("receipt", get(receipt)));
+        .route("/operations/{id}", kit.op("receipt", get(receipt)))
+        .merge(terminals::routes(kit));
     kit.finish_api(routes.with_state(kit.clone()))
 }
 

@@ -1,6 +1,7 @@
 //! Each service through its routes, with a store in a temporary folder.
 
 mod bank;
+mod counter;
 mod documents;
 mod holds;
 mod identity;

@@ -30,6 +30,9 @@ fn the_portal_is_entered_by_way_of_the_identity_service() {
     // Who is known there is not asked again.
     let visit = browser.open(&format!("{portal}/connexion/identite"), 320, "fr");
     assert_eq!((visit.status, browser.evaluate("location.pathname")), (200, "/compte".into()));
+    let visit = browser.open(&format!("https://bank.localhost:{}/espace/identite", house.https), 320, "fr");
+    let text = browser.evaluate("document.querySelector('main').innerText").as_str().unwrap().to_owned();
+    assert!(visit.status == 200 && text.contains("Compte courant"), "{text}");
     for (language, width) in ["fr", "en"].into_iter().flat_map(|language| WIDTHS.map(|width| (language, width))) {
         let visit = browser.open(&format!("https://identity.localhost:{}/moi", house.https), width, language);
         assert_eq!(visit.status, 200);

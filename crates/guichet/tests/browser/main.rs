@@ -7,6 +7,7 @@ mod chromium;
 #[path = "../e2e/house.rs"]
 mod house;
 mod identity;
+mod till;
 #[expect(dead_code, reason = "this test needs a part of it")]
 #[path = "../e2e/upstream.rs"]
 mod upstream;
@@ -21,8 +22,17 @@ use upstream::{Upstream, answer_after};
 /// Widths at which pages must be readable without scrolling sideways: 320 pixels is what WCAG 1.4.10 asks for.
 const WIDTHS: [u32; 2] = [320, 1200];
 
-/// What holds for each page, ours and the estate's.
+/// What holds for each page that comes through the front, ours and the estate's.
 fn check(browser: &mut Browser, house: &House, name: &str, visit: &Visit, language: &str, width: u32) {
+    let own = format!("localhost:{}/", house.https);
+    for url in &visit.requests {
+        assert!(url.starts_with("data:") || url.contains(&own), "{name} asks a third party: {url}");
+    }
+    look(browser, name, visit, language, width);
+}
+
+/// What holds for any page.
+fn look(browser: &mut Browser, name: &str, visit: &Visit, language: &str, width: u32) {
     if let Some(dir) = std::env::var_os("GUICHET_PICTURES") {
         browser.picture(&std::path::Path::new(&dir).join(format!("{name}-{language}-{width}.png")));
     }
@@ -39,10 +49,6 @@ fn check(browser: &mut Browser, house: &House, name: &str, visit: &Visit, langua
         "unlabelled": 0, "cut": 0,
     });
     assert_eq!(measured, wanted, "{name} {language} {width}");
-    let own = format!("localhost:{}/", house.https);
-    for url in &visit.requests {
-        assert!(url.starts_with("data:") || url.contains(&own), "{name} asks a third party: {url}");
-    }
     assert_eq!(visit.complaints, Vec::<String>::new(), "{name} {language}");
     assert_eq!(browser.barriers(), Vec::<String>::new(), "{name} {language} {width}");
 }
