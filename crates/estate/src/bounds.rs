@@ -223,6 +223,10 @@ pub const CARD_MESSAGE_TIME_MAX: Duration = Duration::from_secs(10);
 pub const TERMINAL_PATIENCE_S_MAX: u64 = 60;
 /// SMS that wait to be sent; beyond, the partner is asked to come back.
 pub const SMS_QUEUED_MAX: i64 = 100_000;
+/// Payments online of one card that wait for their code; the oldest is voided first.
+pub const PAYMENTS_PENDING_PER_CARD_MAX: i64 = 8;
+/// SMS that wait for one telephone. Drills send to a thousand telephones for minutes, and nobody takes what they send.
+pub const SMS_PER_TELEPHONE_MAX: i64 = 500;
 /// Cents of one operation at a counter.
 pub const COUNTER_CENTS_MAX: i64 = 300_000;
 /// Cents brought to a till at once.
@@ -332,6 +336,7 @@ const _: () = assert!(PEER_CONNECT_MAX.as_millis() < PEER_CALL_MAX.as_millis());
 const _: () = assert!(PEER_CALL_MAX.as_millis() < HANDLER_MAX.as_millis());
 const _: () = assert!(TRACKING_PATIENCE_MAX.as_millis() < PEER_CALL_MAX.as_millis());
 const _: () = assert!(SCANS_PER_PARCEL_MAX as usize <= TRACKING_STEPS_MAX);
+const _: () = assert!(SMS_PER_TELEPHONE_MAX < SMS_QUEUED_MAX);
 const _: () = assert!(SMSC_WINDOW < SMS_QUEUED_MAX);
 const _: () = assert!(SMSC_PAUSE_MIN.as_millis() < SMSC_PAUSE_MAX.as_millis());
 const _: () = assert!(TELEPHONE_MESSAGES_SHOWN_MAX <= TELEPHONE_MESSAGES_MAX);

@@ -20,6 +20,7 @@ pub mod verify;
 
 mod app;
 mod bank;
+mod codes;
 mod counter;
 mod credentials;
 mod estate_key;

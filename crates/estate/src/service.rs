@@ -101,6 +101,8 @@ const BANK: &[Op] = &[
 const RAILS: &[Op] = &[
     op("card", "POST /authorisations", "approve or decline a card payment"),
     op("sms", "POST /sms-codes", "queue a text message"),
+    op("payment", "POST /payments", "pay online by card; it waits for a code"),
+    op("payment-code", "POST /payments/{id}/confirm", "decide a payment online with its code"),
     op("instant", "POST /instant", "instant transfer between two telephones"),
     ABOUT,
 ];

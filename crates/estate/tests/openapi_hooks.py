@@ -9,7 +9,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 COUNT = itertools.count(1)
 # Codes of problems that depend on what was done before.
-CODES = {"key-reused", "insufficient-funds", "void"}
+CODES = {"key-reused", "insufficient-funds", "void", "no-such-card"}
 # What a problem of code `invalid` or `malformed` tells then: check digits, sums, clocks, and who owns what.
 DETAILS = (
     "check digit",
@@ -21,6 +21,7 @@ DETAILS = (
     "payer and payee are the same",
     "length, width and height together take",
     "event_at is in the future",
+    "merchant has letters that no telephone takes",
     "text takes 127 characters where one is beyond Latin-1",
     # JSON Schema takes 100.0 for a whole number; an amount of money written so is refused.
     "invalid type: floating point `",

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Estate, PATIENCE, Running, ask, packages};
+use support::{Estate, PATIENCE, Running, ask, packages, wait_for};
 
 /// The message centre of others, on a port (0: any that is free).
 fn peer(port: u16) -> (Running, u16) {
@@ -92,6 +92,26 @@ fn a_transfer_is_confirmed_with_the_code_that_a_foreign_message_centre_delivers(
     }
     drop(estate);
     assert!(centre.lines.try_recv().is_err());
+}
+
+#[test]
+fn a_message_that_is_refused_holds_up_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (centre, port) = peer(0);
+    let data = dir.path().join("data");
+    let estate = estate(&data, &["--message-centre", &format!("127.0.0.1:{port}")]);
+    for (n, telephone) in ["+33690000001", "+33680000001", "+33600000001"].into_iter().enumerate() {
+        let body = format!("{{\"to\":\"{telephone}\",\"text\":\"Code {n:06}\"}}");
+        let once = format!("idempotency-key: key-refused-{n}\r\n");
+        assert_eq!(ask(estate.at("rails"), "POST", "/sms-codes", &once, &body).0, 202);
+    }
+    wait_for("one failed, two delivered", || {
+        (states(&data) == [("delivered".to_owned(), 2), ("failed".to_owned(), 1)]).then_some(())
+    });
+    let taken = || centre.line("a message", |line| serde_json::from_str::<Value>(line).ok());
+    let mut texts = [taken()["text"].to_string(), taken()["text"].to_string()];
+    texts.sort_unstable();
+    assert_eq!(texts, ["\"Code 000001\"", "\"Code 000002\""], "each once");
 }
 
 /// How many messages are in which state.

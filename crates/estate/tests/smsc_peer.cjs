@@ -3,12 +3,21 @@
 const [modules, port] = process.argv.slice(2);
 const smpp = require(require.resolve('smpp', { paths: [modules] }));
 let last = 0;
+const asked = new Set();
 const server = smpp.createServer((session) => {
   session.on('error', () => {});
   session.on('bind_transceiver', (pdu) => session.send(pdu.response()));
   session.on('enquire_link', (pdu) => session.send(pdu.response()));
   session.on('unbind', (pdu) => { session.send(pdu.response()); session.close(); });
   session.on('submit_sm', (pdu) => {
+    // Some telephones are refused for good, some for now.
+    if (pdu.destination_addr.startsWith('3369')) {
+      return session.send(pdu.response({ command_status: smpp.ESME_RINVDSTADR }));
+    }
+    if (pdu.destination_addr.startsWith('3368') && !asked.has(pdu.destination_addr)) {
+      asked.add(pdu.destination_addr);
+      return session.send(pdu.response({ command_status: smpp.ESME_RTHROTTLED }));
+    }
     const id = `peer-${++last}`;
     const text = pdu.short_message.message;
     console.log(JSON.stringify({ id, to: pdu.destination_addr, from: pdu.source_addr, text: text.toString(),

@@ -9,6 +9,7 @@ use crate::bounds::{
     BODY_BYTES_MAX, CODE_LIFE_MS, CODE_TRIES_MAX, PAYEE_NAME_CHARS_MAX, TRANSFER_CENTS_MAX,
     TRANSFERS_PENDING_PER_USER_MAX,
 };
+use crate::codes;
 use crate::credentials::User;
 use crate::ids;
 use crate::kit::{Json, private};
@@ -73,21 +74,6 @@ async fn code_mac(reader: &SqlitePool, bound: (&str, i64, &str), code: &str) -> 
     let (id, amount_cents, payee) = bound;
     mac.update(format!("{id}|{amount_cents}|EUR|{payee}|{code}").as_bytes());
     Ok(mac)
-}
-
-/// Six digits, each as likely as another.
-fn new_code() -> Result<String, Problem> {
-    // 2^32 mod 10^6 codes are likelier by one part in 4,294: drawn again, so that none is.
-    const FAIR: u32 = u32::MAX - u32::MAX % 1_000_000;
-    for _ in 0..64 {
-        let mut bytes = [0; 4];
-        getrandom::fill(&mut bytes).map_err(|error| Problem::internal(&error))?;
-        let drawn = u32::from_le_bytes(bytes);
-        if drawn < FAIR {
-            return Ok(format!("{:06}", drawn % 1_000_000));
-        }
-    }
-    Err(Problem::internal(&"the random source gives no fair code"))
 }
 
 /// `POST /transfers`
@@ -191,7 +177,7 @@ async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'
     for id in voided {
         sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(id).execute(&mut **tx).await?;
     }
-    let code = new_code()?;
+    let code = codes::six_digits()?;
     let mac = code_mac(&bank.kit.store.reader, (id, amount_cents, payee), &code).await?;
     sqlx::query(
         "INSERT INTO transfer (id, owner, payer, payee_iban, payee_name, amount_cents, reference, status, code_mac, asked_ms)

@@ -105,10 +105,45 @@ pub(super) fn rails() -> Vec<Doc> {
         &[("id", pattern("^ip-[0-9a-f]{32}$")), ("status", one_of(&["ACSC", "RJCT"]))],
         &[("reason", one_of(&["AM04", "BE06"]))],
     );
+    let payment = object(&[
+        ("pan", with_example(pattern("^[0-9]{12,19}$"), crate::ids::card(1))),
+        ("amount_cents", with_example(number(1, crate::bounds::CARD_CENTS_MAX), 100)),
+        ("currency", euro()),
+        ("merchant", with_example(line(1, 40), "Librairie du Port")),
+    ]);
+    let payment_id = || pattern("^pay-[0-9a-f]{32}$");
+    let challenge = object(&[
+        ("id", payment_id()),
+        ("status", one_of(&["challenge"])),
+        ("amount_cents", whole()),
+        ("currency", euro()),
+        ("merchant", text()),
+        ("telephone_end", pattern("^[0-9]{2}$")),
+        ("expires_at", time()),
+        ("confirm", text()),
+    ]);
+    let said = object(&[
+        ("code", text()),
+        ("amount_cents", json!({"type": "integer", "format": "int64"})),
+        ("merchant", text()),
+    ]);
+    let none_or = |schema: Value| json!({"anyOf": [schema, {"type": "null"}]});
+    let decided = object(&[
+        ("id", payment_id()),
+        ("status", one_of(&["approved", "refused"])),
+        ("code", pattern("^[0-9]{2}$")),
+        ("approval", none_or(pattern("^[0-9]{6}$"))),
+        ("cavv", none_or(text())),
+    ]);
     vec![
+        Doc::new("payment", 202, challenge).once().body(payment).problems(&[429]).links(&["payment-code"]),
+        Doc::new("payment-code", 200, decided)
+            .path("id", id("pay-00000000000000000000000000000000"))
+            .body(said)
+            .problems(&[403, 404, 410]),
         // Terminal and trace number are its idempotency key.
         Doc::new("card", 200, result).body(card).problems(&[409]),
-        Doc::new("sms", 202, queued).once().body(sms),
+        Doc::new("sms", 202, queued).once().body(sms).problems(&[429]),
         Doc::new("instant", 200, settled).once().body(instant),
     ]
 }

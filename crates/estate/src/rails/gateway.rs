@@ -6,19 +6,19 @@
 
 use super::SMS_LIFE_MS;
 use crate::bounds::{
-    SMS_TRIES_MAX, SMSC_ANSWER_MAX, SMSC_CONNECT_MAX, SMSC_PAUSE_MAX, SMSC_PAUSE_MIN, SMSC_POLL, SMSC_RECEIPTS_MAX,
-    SMSC_WINDOW,
+    SMS_PURGE_MAX, SMS_TRIES_MAX, SMSC_ANSWER_MAX, SMSC_CONNECT_MAX, SMSC_PAUSE_MAX, SMSC_PAUSE_MIN, SMSC_POLL,
+    SMSC_RECEIPTS_MAX, SMSC_WINDOW,
 };
-use crate::store::{Store, now_ms};
+use crate::store::{Store, Tx, now_ms};
 use anyhow::Context;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use rusmpp::Pdu;
 use rusmpp::pdus::{BindTransceiver, DeliverSmResp, SubmitSm};
 use rusmpp::types::{COctetString, OctetString};
 use rusmpp::values::{
     DataCoding, IntermediateNotification, MCDeliveryReceipt, Npi, RegisteredDelivery, SmeOriginatedAcknowledgement, Ton,
 };
+use rusmpp::{CommandStatus, Pdu};
 use rusmppc::{Client, ConnectionBuilder, Event};
 use std::net::SocketAddr;
 use std::str::FromStr as _;
@@ -34,6 +34,8 @@ ALTER TABLE sms ADD COLUMN centre_id TEXT;
 CREATE INDEX sms_queued ON sms (queued_ms) WHERE state = 'queued';
 CREATE INDEX sms_centre ON sms (centre_id) WHERE centre_id IS NOT NULL;
 ";
+/// Who has how many messages that wait.
+pub(super) const RECIPIENT_SCHEMA: &str = "CREATE INDEX sms_recipient ON sms (recipient) WHERE state = 'queued'";
 /// Name by which the gateway binds.
 const SYSTEM_ID: &str = "guichet-rails";
 /// The sender that telephones show.
@@ -143,10 +145,10 @@ async fn hand_over(
         .bind(SMSC_WINDOW)
         .fetch_all(&store.reader)
         .await?;
+        if client.is_closed() {
+            anyhow::bail!("the connection was closed");
+        }
         if waiting.is_empty() {
-            if client.is_closed() {
-                anyhow::bail!("the connection was closed");
-            }
             tokio::time::sleep(SMSC_POLL).await;
             continue;
         }
@@ -154,21 +156,15 @@ async fn hand_over(
         let mut tx = store.begin().await?;
         let mut broken = None;
         for ((id, ..), answer) in waiting.iter().zip(answers) {
-            let (state, centre_id) = match answer {
-                Ok(centre_id) => ("sent", Some(centre_id)),
-                // The centre said no, or nothing: tried again, so many times.
-                Err(error) => {
-                    broken = Some(error);
-                    ("queued", None)
-                }
-            };
-            sqlx::query("UPDATE sms SET state = ?, centre_id = ?, tries = tries + 1 WHERE id = ?")
-                .bind(state)
-                .bind(centre_id)
-                .bind(id)
-                .execute(&mut *tx)
-                .await?;
+            match answer {
+                Handed::Sent(centre_id) => mark(&mut tx, id, "sent", Some(centre_id)).await?,
+                Handed::Refused => mark(&mut tx, id, "failed", None).await?,
+                Handed::Later => mark(&mut tx, id, "queued", None).await?,
+                // Whether the centre has it is not known: it is handed over again, and that counts against nobody.
+                Handed::Unknown(error) => broken = Some(error),
+            }
         }
+        give_up(&mut tx).await?;
         tx.commit().await?;
         if let Some(error) = broken {
             return Err(error);
@@ -176,8 +172,66 @@ async fn hand_over(
     }
 }
 
-/// Hands one message over, and gives what the centre calls it.
-async fn submit(client: &Client, (_, recipient, text, queued_ms): &Waiting) -> anyhow::Result<String> {
+/// What became of handing one message over.
+enum Handed {
+    /// The centre has it, and calls it this.
+    Sent(String),
+    /// The centre will never take it: the others go on.
+    Refused,
+    /// The centre can't take it now.
+    Later,
+    /// There is no answer: the connection is of no use any more.
+    Unknown(anyhow::Error),
+}
+
+async fn mark(tx: &mut Tx, id: &str, state: &str, centre_id: Option<String>) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE sms SET state = $1, centre_id = $2, tries = tries + 1 WHERE id = $3")
+        .bind(state)
+        .bind(centre_id)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// What was tried too often or is too old to be of use failed.
+async fn give_up(tx: &mut Tx) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE sms SET state = 'failed' WHERE id IN (SELECT id FROM sms WHERE state = 'queued' AND (queued_ms <= $1 OR tries >= $2)
+         ORDER BY queued_ms LIMIT $3)",
+    )
+    .bind(now_ms() - SMS_LIFE_MS)
+    .bind(SMS_TRIES_MAX)
+    .bind(SMS_PURGE_MAX)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn submit(client: &Client, message: &Waiting) -> Handed {
+    match message_of(message) {
+        Err(error) => {
+            eprintln!("guichet-estate: rails: message {} can't be put into the protocol: {error:#}", message.0);
+            Handed::Refused
+        }
+        Ok(command) => match client.submit_sm(command).await {
+            Ok(answer) => Handed::Sent(answer.message_id().to_string()),
+            Err(rusmppc::error::Error::UnexpectedResponse { response }) => match response.status() {
+                CommandStatus::EsmeRthrottled | CommandStatus::EsmeRmsgqful | CommandStatus::EsmeRsyserr => {
+                    Handed::Later
+                }
+                status => {
+                    eprintln!("guichet-estate: rails: the message centre refuses message {}: {status:?}", message.0);
+                    Handed::Refused
+                }
+            },
+            Err(error) => Handed::Unknown(error.into()),
+        },
+    }
+}
+
+/// A message as the protocol has it.
+fn message_of((_, recipient, text, queued_ms): &Waiting) -> anyhow::Result<SubmitSm> {
     let (data_coding, bytes) = encoded(text);
     let left_s = ((queued_ms + SMS_LIFE_MS - now_ms()) / 1000).clamp(1, SMS_LIFE_MS / 1000);
     // A relative time: years, months, days, hours, minutes, seconds, tenths, quarters of an hour to UTC, R.
@@ -188,7 +242,7 @@ async fn submit(client: &Client, (_, recipient, text, queued_ms): &Waiting) -> a
         IntermediateNotification::default(),
         0,
     );
-    let message = SubmitSm::builder()
+    Ok(SubmitSm::builder()
         .source_addr_ton(Ton::Alphanumeric)
         .source_addr_npi(Npi::Unknown)
         .source_addr(COctetString::from_str(SENDER)?)
@@ -199,9 +253,7 @@ async fn submit(client: &Client, (_, recipient, text, queued_ms): &Waiting) -> a
         .registered_delivery(receipt)
         .data_coding(data_coding)
         .short_message(OctetString::from_vec(bytes)?)
-        .build();
-    let answer = client.submit_sm(message).await?;
-    Ok(answer.message_id().to_string())
+        .build())
 }
 
 /// Latin-1 where it suffices, as it does for French; else UCS-2.

@@ -5,9 +5,11 @@ pub(crate) mod advices;
 pub(crate) mod cards;
 pub(crate) mod core;
 pub(crate) mod gateway;
+mod payments;
 
 use crate::bounds::{
-    CARD_CENTS_MAX, CARD_DAY_CENTS_MAX, CARD_DAY_COUNT_MAX, SMS_PURGE_MAX, SMS_QUEUED_MAX, TRANSFER_CENTS_MAX, USERS,
+    CARD_CENTS_MAX, CARD_DAY_CENTS_MAX, CARD_DAY_COUNT_MAX, SMS_PER_TELEPHONE_MAX, SMS_PURGE_MAX, SMS_QUEUED_MAX,
+    TRANSFER_CENTS_MAX, USERS,
 };
 use crate::ids;
 use crate::kit::{Json, Kit};
@@ -44,9 +46,13 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     gateway::SCHEMA,
     advices::SCHEMA,
     cards::SCHEMA,
+    gateway::RECIPIENT_SCHEMA,
+    payments::SCHEMA,
 ];
 /// Beside those of the ledger.
-pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<8, 15>([
+pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<10, 17>([
+    payments::INVARIANTS[0],
+    payments::INVARIANTS[1],
     cards::INVARIANTS[0],
     cards::INVARIANTS[1],
     cards::INVARIANTS[2],
@@ -121,7 +127,7 @@ pub(crate) fn router(kit: &Kit) -> Router {
         .route("/authorisations", kit.op("card", post(card)))
         .route("/sms-codes", kit.op("sms", post(sms)))
         .route("/instant", kit.op("instant", post(instant)));
-    kit.finish_api(routes.with_state(kit.clone()))
+    kit.finish_api(routes.with_state(kit.clone()).merge(payments::routes(kit)))
 }
 
 #[derive(Deserialize)]
@@ -266,12 +272,30 @@ async fn sms(State(kit): State<Kit>, headers: HeaderMap, body: Json<Sms>) -> Res
         Taken::Before(response) => return Ok(response),
         Taken::Now(turn) => turn,
     };
+    let id = queue(&mut turn.tx, to, text).await?;
+    turn.finish(StatusCode::ACCEPTED, &json!({"id": id, "status": "queued"})).await
+}
+
+/// Puts a text message into the queue, and gives its id. The oldest that are of no use any more make room.
+///
+/// # Errors
+/// When too many wait for this telephone, or for all.
+async fn queue(tx: &mut Tx, to: &str, text: &str) -> Result<String, Problem> {
     let now = now_ms();
     sqlx::query("DELETE FROM sms WHERE id IN (SELECT id FROM sms WHERE queued_ms <= ? ORDER BY queued_ms LIMIT ?)")
         .bind(now - SMS_LIFE_MS)
         .bind(SMS_PURGE_MAX)
-        .execute(&mut *turn.tx)
+        .execute(&mut **tx)
         .await?;
+    let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM sms WHERE recipient = $1 AND state = 'queued'")
+        .bind(to)
+        .fetch_one(&mut **tx)
+        .await?;
+    if waiting >= SMS_PER_TELEPHONE_MAX {
+        let problem =
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "telephone", "too many messages wait for this telephone");
+        return Err(Problem { retry_after_s: Some(30), ..problem });
+    }
     let id = format!("sms-{}", uuid::Uuid::new_v4().simple());
     let queued = sqlx::query(
         "INSERT INTO sms (id, recipient, text, queued_ms) SELECT ?, ?, ?, ? WHERE (SELECT count(*) FROM sms) < ?",
@@ -281,12 +305,12 @@ async fn sms(State(kit): State<Kit>, headers: HeaderMap, body: Json<Sms>) -> Res
     .bind(text)
     .bind(now)
     .bind(SMS_QUEUED_MAX)
-    .execute(&mut *turn.tx)
+    .execute(&mut **tx)
     .await?;
     if queued.rows_affected() == 0 {
         return Err(Problem::busy("too many messages wait to be sent"));
     }
-    turn.finish(StatusCode::ACCEPTED, &json!({"id": id, "status": "queued"})).await
+    Ok(id)
 }
 
 #[derive(Deserialize)]

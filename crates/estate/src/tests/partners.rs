@@ -133,6 +133,85 @@ async fn text_messages_are_queued_once() {
     assert_eq!(keyed(&lab, "/sms-codes", "key-00000001", &body).await.right(202, "sms").text(), first.text());
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM sms").fetch_one(&lab.kit.store.reader).await.unwrap();
     assert_eq!(count, 1);
+    // One telephone can't fill the queue of all.
+    let mut tx = lab.kit.store.begin().await.unwrap();
+    sqlx::query(
+        "WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < $1)
+         INSERT INTO sms (id, recipient, text, queued_ms) SELECT 'sms-' || n, '+33600000001', 'x', $2 FROM n",
+    )
+    .bind(bounds::SMS_PER_TELEPHONE_MAX)
+    .bind(crate::store::now_ms())
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    keyed(&lab, "/sms-codes", "key-00000002", &body).await.wrong(429, "telephone");
+    let other = json!({"to": "+33600000002", "text": "Votre code : 123456"});
+    keyed(&lab, "/sms-codes", "key-00000003", &other).await.right(202, "sms");
+}
+
+/// Asks for a payment of user 4 and gives its id with the code that its holder got.
+async fn payment(lab: &Lab, key: &str, cents: i64) -> (String, String) {
+    let body = json!({"pan": ids::card(4), "amount_cents": cents, "currency": "EUR", "merchant": "Librairie"});
+    let asked = keyed(lab, "/payments", key, &body).await.right(202, "payment").json();
+    assert_eq!(keyed(lab, "/payments", key, &body).await.json(), asked);
+    let texts: Vec<String> = sqlx::query_scalar("SELECT text FROM sms WHERE recipient = ? ORDER BY queued_ms, id")
+        .bind(ids::telephone(4))
+        .fetch_all(&lab.kit.store.reader)
+        .await
+        .unwrap();
+    let amount = format!("{},{:02} EUR à Librairie", cents / 100, cents % 100);
+    let text = texts.iter().find(|text| text.contains(&amount)).unwrap_or_else(|| panic!("{texts:?}"));
+    let code = text.split("Code : ").nth(1).unwrap()[..6].to_owned();
+    (asked["id"].as_str().unwrap().to_owned(), code)
+}
+
+#[tokio::test]
+async fn a_payment_online_takes_the_code_that_its_holder_got_for_it() {
+    let lab = Lab::new(Service::Rails).await;
+    let (id, code) = payment(&lab, "key-payment-1", 1234).await;
+    let path = format!("/payments/{id}/confirm");
+    let said =
+        |code: &str, cents: i64, merchant: &str| json!({"code": code, "amount_cents": cents, "merchant": merchant});
+    for (code, cents, merchant) in
+        [("x", 1234, "Librairie"), (code.as_str(), 1235, "Librairie"), (&code, 1234, "Autre")]
+    {
+        lab.post(&path, &[], &said(code, cents, merchant)).await.wrong(403, "wrong-code");
+    }
+    // Without the bank the rails stand in; the same again has the same answer.
+    let done = lab.post(&path, &[], &said(&code, 1234, "Librairie")).await.right(200, "payment-code").json();
+    assert_eq!((&done["status"], &done["code"]), (&json!("approved"), &json!("00")));
+    assert!(done["cavv"].as_str().unwrap().len() == 28 && done["approval"].is_string());
+    assert_eq!(lab.post(&path, &[], &said(&code, 1234, "Librairie")).await.json(), done);
+    let advised: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM advice WHERE path = '/internal/debits' AND body LIKE '%payment%'")
+            .fetch_one(&lab.kit.store.reader)
+            .await
+            .unwrap();
+    assert_eq!(advised, 1);
+    // Too many wrong codes, too late, too many at once.
+    let (id, code) = payment(&lab, "key-payment-2", 200).await;
+    let path = format!("/payments/{id}/confirm");
+    for _ in 0..bounds::CODE_TRIES_MAX {
+        lab.post(&path, &[], &said("000000x", 200, "Librairie")).await.wrong(403, "wrong-code");
+    }
+    lab.post(&path, &[], &said(&code, 200, "Librairie")).await.wrong(410, "void");
+    let (first, code) = payment(&lab, "key-payment-3", 300).await;
+    for n in 0..bounds::PAYMENTS_PENDING_PER_CARD_MAX {
+        payment(&lab, &format!("key-payment-more-{n}"), 400 + n).await;
+    }
+    lab.post(&format!("/payments/{first}/confirm"), &[], &said(&code, 300, "Librairie")).await.wrong(410, "void");
+    for (field, value, status, problem) in [
+        ("pan", json!("4970100999999990"), 422, "no-such-card"),
+        ("amount_cents", json!(150_001), 422, "invalid"),
+        ("currency", json!("USD"), 422, "invalid"),
+        ("merchant", json!(""), 422, "invalid"),
+    ] {
+        let mut body = json!({"pan": ids::card(4), "amount_cents": 1, "currency": "EUR", "merchant": "Librairie"});
+        body[field] = value;
+        keyed(&lab, "/payments", "key-payment-wrong", &body).await.wrong(status, problem);
+    }
+    lab.post("/payments/pay-none/confirm", &[], &said("000000", 1, "x")).await.wrong(404, "not-found");
 }
 
 #[tokio::test]

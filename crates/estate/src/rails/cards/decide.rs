@@ -71,7 +71,7 @@ pub(super) async fn stand_in(tx: &mut Tx, ask: &Ask, operation: &str, account: &
     let limits = (STAND_IN_CENTS_MAX, STAND_IN_DAY_CENTS_MAX, STAND_IN_DAY_COUNT_MAX);
     if within(tx, ask, limits, "stand-in").await? {
         let advised = match ask.what {
-            What::Purchase | What::Cash => {
+            What::Purchase | What::Cash | What::Online => {
                 advise_debit(tx, operation, account, ask.amount_cents, ask.what.kind()).await
             }
             // Nothing is taken before it is captured.

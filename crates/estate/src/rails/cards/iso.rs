@@ -114,7 +114,7 @@ fn ask(request: &Message, what: What) -> Result<Ask, Wrong> {
     let (sent, trace, terminal) = (need(request, 7)?, need(request, 11)?, need(request, 41)?);
     let amount_cents = match what {
         What::Balance => 0,
-        What::Purchase | What::Cash | What::Hold => {
+        What::Purchase | What::Cash | What::Online | What::Hold => {
             if need(request, 49)? != EURO {
                 return Err(Wrong("12", 49));
             }

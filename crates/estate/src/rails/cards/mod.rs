@@ -31,7 +31,7 @@ CREATE TABLE card_stopped (pan TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT,
 pub(super) const INVARIANTS: [Invariant; 3] = [
     zero(
         "the bank is advised of each card payment that was approved without it",
-        "SELECT count(*) FROM card_message m WHERE code = '00' AND via IN ('stand-in', 'terminal') AND what IN ('purchase', 'cash', 'captured')
+        "SELECT count(*) FROM card_message m WHERE code = '00' AND via IN ('stand-in', 'terminal') AND what IN ('purchase', 'cash', 'online', 'captured')
          AND at_ms > (SELECT max(at_ms) - 72000000 FROM card_message)
          AND 1 <> (SELECT count(*) FROM advice WHERE operation = m.operation AND path = '/internal/debits')",
     ),
@@ -53,6 +53,8 @@ pub(super) enum What {
     Purchase,
     /// To take cash.
     Cash,
+    /// To pay online, by somebody who proved to be the card's holder.
+    Online,
     /// To hold money that is taken later.
     Hold,
     /// To know what can be spent.
@@ -64,6 +66,7 @@ impl What {
         match self {
             Self::Purchase => "purchase",
             Self::Cash => "cash",
+            Self::Online => "online",
             Self::Hold => "hold",
             Self::Balance => "balance",
         }
@@ -71,7 +74,11 @@ impl What {
 
     /// The kind of operation that it is at the bank.
     fn kind(self) -> &'static str {
-        if self == Self::Cash { "cash" } else { "card" }
+        match self {
+            Self::Cash => "cash",
+            Self::Online => "payment",
+            Self::Purchase | Self::Hold | Self::Balance => "card",
+        }
     }
 }
 
@@ -128,6 +135,12 @@ pub(crate) struct Cards {
     pub(super) kit: Kit,
     pub(super) core: Core,
     pub(super) bell: Bell,
+}
+
+impl Cards {
+    pub(super) fn new(kit: &Kit) -> Self {
+        Self { kit: kit.clone(), core: Core::new(kit), bell: Bell::default() }
+    }
 }
 
 async fn find(tx: &mut Tx, key: &str) -> Result<Option<Row>, sqlx::Error> {
@@ -197,7 +210,7 @@ impl Cards {
             "reference": ask.merchant,
         });
         match ask.what {
-            What::Purchase | What::Cash => self.core.ask("/internal/debits", &body).await,
+            What::Purchase | What::Cash | What::Online => self.core.ask("/internal/debits", &body).await,
             What::Hold => {
                 let mut body = body;
                 body["expires_s"] = json!(HOLD_LIFE_S_MAX);
@@ -286,7 +299,11 @@ async fn undo(tx: &mut Tx, row: &Row, keep_cents: i64) -> Result<(), Problem> {
     if row.what == What::Balance.text() {
         return Ok(());
     }
-    let kind = if row.what == "cash" { "cash" } else { "card" };
+    let kind = match row.what.as_str() {
+        "cash" => "cash",
+        "online" => "payment",
+        _ => "card",
+    };
     let body = json!({"id": row.operation, "account": row.account, "kind": kind, "keep_cents": keep_cents});
     advices::put(tx, &row.operation, "/internal/reversals", &body).await
 }
