@@ -31,7 +31,14 @@ pub(crate) const REGISTRIES: [Registry; 2] = [
     Registry {
         name: "packages of PyPI",
         folder: "python",
-        packages: &[("authlib", "1.9.10"), ("pyiso8583", "4.0.1"), ("requests", "2.34.2"), ("schemathesis", "4.32.5")],
+        packages: &[
+            ("authlib", "1.9.10"),
+            ("karrio", "2026.1.32"),
+            ("karrio-laposte", "2026.1.32"),
+            ("pyiso8583", "4.0.1"),
+            ("requests", "2.34.2"),
+            ("schemathesis", "4.32.5"),
+        ],
         // Beside all installations of Python's, none of which is touched.
         install: &["python3", "-m", "pip", "install", "--quiet", "--upgrade", "--target"],
         pin: "==",

@@ -253,6 +253,8 @@ pub const TILL_SHOWN_MAX: i64 = 20;
 pub const TILL_DAY_ENTRIES_MAX: i64 = 5000;
 /// Stamps sold at once.
 pub const STAMPS_AT_ONCE_MAX: i64 = 1000;
+/// Items that are told of at once, in the shape that existing clients know.
+pub const IDSHIPS_AT_ONCE_MAX: usize = 10;
 /// Scans of one parcel.
 pub const SCANS_PER_PARCEL_MAX: i64 = 64;
 /// Reads of one agent in an hour.

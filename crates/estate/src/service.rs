@@ -122,6 +122,7 @@ const COUNTER: &[Op] = &[
 const PARCELS: &[Op] = &[
     op("scan", "POST /scans", "record a scan"),
     op("tracking", "GET /tracking/{id}", "where a parcel is"),
+    op("idships", "GET /suivi/v2/idships/{ids}", "where items are, in the shape that existing clients know"),
     op("quote", "POST /quotes", "price of sending a parcel"),
     ABOUT,
 ];

@@ -270,9 +270,10 @@ mod tests {
     use super::*;
 
     /// Operations without a description here: pages for people, WebDAV (RFC 4918 describes it), OpenID Connect (its discovery
-    /// document does), what terminals of counters send (signed by keys that a generator has not), and those of vault and staff
+    /// document does), what terminals of counters send (signed by keys that a generator has not), tracking as others
+    /// have defined it, and those of vault and staff
     /// that stand for several routes each.
-    const UNDESCRIBED: [&str; 21] = [
+    const UNDESCRIBED: [&str; 22] = [
         "page",
         "dav",
         "shared",
@@ -294,6 +295,7 @@ mod tests {
         "journal",
         "range",
         "closing",
+        "idships",
     ];
 
     #[test]

@@ -62,6 +62,7 @@ pub(crate) fn router(kit: &Kit) -> Router {
     let routes = Router::new()
         .route("/scans", kit.op("scan", post(scan)))
         .route("/tracking/{id}", kit.op("tracking", get(tracking::tracking)))
+        .route("/suivi/v2/idships/{ids}", kit.op("idships", get(tracking::idships)))
         .route("/quotes", kit.op("quote", post(quotes::quote)));
     kit.finish_api(routes.with_state(kit.clone()))
 }

@@ -3,11 +3,13 @@
 //! Late scans take their place by the time of the event. What was delivered stays delivered, whatever comes in later.
 
 use super::checked;
-use crate::kit::Kit;
+use crate::bounds::IDSHIPS_AT_ONCE_MAX;
+use crate::ids;
+use crate::kit::{Kit, Told};
 use crate::problem::Problem;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use http::header;
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -70,32 +72,107 @@ pub(super) struct Language {
     lang: String,
 }
 
+/// Whether a language is French, if it is one of ours.
+fn is_french(lang: &str) -> Option<bool> {
+    match lang {
+        "" | "fr_FR" => Some(true),
+        "en_GB" | "en_US" => Some(false),
+        _ => None,
+    }
+}
+
 /// `GET /tracking/{id}`
 pub(super) async fn tracking(
     State(kit): State<Kit>,
     Path(id): Path<String>,
     Query(Language { lang }): Query<Language>,
 ) -> Result<Response, Problem> {
-    let french = match lang.as_str() {
-        "" | "fr_FR" => true,
-        "en_GB" => false,
-        _ => return Err(Problem::malformed("lang takes fr_FR or en_GB")),
-    };
+    let french = is_french(&lang).ok_or_else(|| Problem::malformed("lang takes fr_FR, en_GB or en_US"))?;
     let id = checked(&id)?;
+    let shipment = shipment(&kit, &id, french).await?.ok_or_else(|| Problem::not_found("parcel"))?;
+    Ok((cached(), axum::Json(told(shipment, french))).into_response())
+}
+
+fn cached() -> [(header::HeaderName, &'static str); 1] {
+    [(header::CACHE_CONTROL, "public, max-age=30, stale-if-error=86400")]
+}
+
+fn lang_of(french: bool) -> &'static str {
+    if french { "fr_FR" } else { "en_GB" }
+}
+
+fn told(shipment: Value, french: bool) -> Value {
+    json!({"lang": lang_of(french), "scope": "open", "returnCode": 200, "shipment": shipment})
+}
+
+/// `GET /suivi/v2/idships/{ids}`: as the clients of the public interface know it: several identifiers with commas between, a key in
+/// a header, its own shape of errors.
+pub(super) async fn idships(
+    State(kit): State<Kit>,
+    Path(list): Path<String>,
+    Query(Language { lang }): Query<Language>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let key = headers.get("x-okapi-key").and_then(|key| key.to_str().ok());
+    if !key.is_some_and(|key| ids::plain(key, 16, 128, "+/=-_")) {
+        let body = json!({"code": "UNAUTHORIZED", "message": "X-Okapi-Key takes the key of an application"});
+        return Ok(marked(StatusCode::UNAUTHORIZED, body));
+    }
+    let list: Vec<&str> = list.split(',').collect();
+    let Some(french) = is_french(&lang).filter(|_| list.len() <= IDSHIPS_AT_ONCE_MAX) else {
+        let words = format!("lang takes fr_FR or en_US, and {IDSHIPS_AT_ONCE_MAX} items are told at once");
+        return Ok(marked(StatusCode::BAD_REQUEST, refused(400, "", &words, true)));
+    };
+    let mut answers = Vec::with_capacity(list.len());
+    for told_id in &list {
+        answers.push(match checked(told_id) {
+            Err(problem) => refused(400, told_id, &problem.detail, french),
+            Ok(id) => match shipment(&kit, &id, french).await? {
+                Some(shipment) => told(shipment, french),
+                None => refused(404, &id, "no item of this number is known", french),
+            },
+        });
+    }
+    if let [_] = list[..] {
+        let answer = answers.remove(0);
+        let status =
+            answer["returnCode"].as_u64().and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok());
+        return Ok(match status {
+            Some(StatusCode::OK) => (cached(), axum::Json(answer)).into_response(),
+            status => marked(status.unwrap_or(StatusCode::BAD_REQUEST), answer),
+        });
+    }
+    Ok((StatusCode::MULTI_STATUS, cached(), axum::Json(answers)).into_response())
+}
+
+fn refused(code: u16, id: &str, words: &str, french: bool) -> Value {
+    let id: String = id.chars().take(40).collect();
+    json!({"lang": lang_of(french), "scope": "open", "returnCode": code, "returnMessage": words, "idShip": id})
+}
+
+/// An error in the shape of this interface.
+fn marked(status: StatusCode, body: Value) -> Response {
+    let mut response = (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response();
+    response.extensions_mut().insert(Told);
+    response
+}
+
+/// What is told of an item; nothing for one that is not known.
+async fn shipment(kit: &Kit, id: &str, french: bool) -> Result<Option<Value>, Problem> {
     let parcel: Option<(String, i64, String)> =
-        sqlx::query_as("SELECT product, entry_ms, to_country FROM parcel WHERE id = ?")
-            .bind(&id)
+        sqlx::query_as("SELECT product, entry_ms, to_country FROM parcel WHERE id = $1")
+            .bind(id)
             .fetch_optional(&kit.store.reader)
             .await?;
-    let (product, entry_ms, to_country) = parcel.ok_or_else(|| Problem::not_found("parcel"))?;
+    let Some((product, entry_ms, to_country)) = parcel else { return Ok(None) };
     let events: Vec<Scanned> = sqlx::query_as(
-        "SELECT code, site, event_ms FROM scan WHERE parcel = ? ORDER BY event_ms DESC, recorded_ms DESC, id",
+        "SELECT code, site, event_ms FROM scan WHERE parcel = $1 ORDER BY event_ms DESC, recorded_ms DESC, id",
     )
-    .bind(&id)
+    .bind(id)
     .fetch_all(&kit.store.reader)
     .await?;
     let delivered = events.iter().rfind(|event| step(&event.0) == 5);
-    let shipment = json!({
+    Ok(Some(json!({
         "idShip": id,
         "holder": 4,
         "product": product,
@@ -107,10 +184,7 @@ pub(super) async fn tracking(
         "event": events.iter().map(|event| event_json(event, french)).collect::<Vec<_>>(),
         "timeline": timeline(&events, french, delivered.is_some()),
         "contextData": {"deliveryChoice": {"deliveryChoice": 0}, "originCountry": "FR", "arrivalCountry": to_country},
-    });
-    let lang = if french { "fr_FR" } else { "en_GB" };
-    let body = json!({"lang": lang, "scope": "open", "returnCode": 200, "shipment": shipment});
-    Ok(([(header::CACHE_CONTROL, "public, max-age=30, stale-if-error=86400")], axum::Json(body)).into_response())
+    })))
 }
 
 /// Code, site, time of the event.
