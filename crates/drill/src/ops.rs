@@ -66,6 +66,7 @@ pub const OPS: &[Op] = &[
     with_session(op("bank", "transfer", "POST", MADE, "ask for a transfer")),
     op("bank", "root", "GET", OK, "ask for the root"),
     op("rails", "card", "POST", MADE, "pay by card"),
+    op("rails", "cash", "POST", MADE, "withdraw cash"),
     op("rails", "sms", "POST", MADE, "get a code by SMS"),
     op("rails", "instant", "POST", MADE, "pay somebody at once"),
     op("rails", "root", "GET", OK, "ask for the root"),
@@ -164,6 +165,7 @@ impl Op {
             ("bank", "statement") => Ask::get(format!("/accounts/acc-{user:04}-{}/statement", 1 + draw % 2)),
             ("bank", "transfer") => Ask::json("/transfers", transfer(user, draw)).once(draw),
             ("rails", "card") => Ask::json("/authorisations", card(draw)),
+            ("rails", "cash") => Ask::json("/withdrawals", card(draw)),
             ("rails", "sms") => {
                 let body = format!("{{\"to\":\"+336000{user:05}\",\"text\":\"Code {:06}\"}}", draw % 1_000_000);
                 Ask::json("/sms-codes", body).once(draw)
@@ -192,6 +194,7 @@ impl Op {
             ("rails", "sms") => ("sms-codes", key),
             ("rails", "instant") => ("instant", key),
             ("counter", "operation") => ("operations", key),
+            ("rails", "cash") => ("withdrawals", format!("T{:04}-{:06}", draw % 10_000, draw / 10_000 % 1_000_000)),
             ("rails", "card") => ("authorisations", format!("T{:04}-{:06}", draw % 10_000, draw / 10_000 % 1_000_000)),
             ("parcels", "scan") => ("scans", format!("scan-{draw:016x}")),
             _ => return None,

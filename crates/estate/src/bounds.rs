@@ -8,6 +8,12 @@ use std::time::Duration;
 pub const USERS: u32 = 1000;
 /// Parcels known at first start.
 pub const PARCELS_SEEDED: u32 = 2000;
+/// Accounts of the large test data.
+pub const LARGE_ACCOUNTS: u32 = 1_000_000;
+/// Parcels of the large test data; each has three scans.
+pub const LARGE_PARCELS: u32 = 2_500_000;
+/// Rows that are written by one statement.
+pub const LARGE_ROWS_AT_ONCE: usize = 10_000;
 /// Documents of each user, approvals of each user, at first start.
 pub const PER_USER_SEEDED: u32 = 3;
 
@@ -209,8 +215,6 @@ pub const ADVICE_PAUSE_MAX: Duration = Duration::from_secs(5);
 pub const CARD_UNANSWERED_MS_MAX: i64 = 60_000;
 /// Advices that were sent more than a day ago and are removed by each new one.
 pub const ADVICES_PURGE_MAX: i64 = 16;
-/// Cards on the list of those that are stopped.
-pub const CARDS_STOPPED_MAX: i64 = 1_000_000;
 /// Connections of card terminals and their concentrators.
 pub const CARD_CONNECTIONS_MAX: usize = 512;
 /// Messages of one such connection that are worked on at once.
@@ -356,5 +360,7 @@ const _: () = assert!(S10_LEFT_MIN < S10_RANGE * S10_RANGES_OPEN_MAX);
 const _: () = assert!(CASH_OUT_OFFLINE_CENTS_MAX <= COUNTER_CENTS_MAX);
 const _: () = assert!((APPROVAL_PATIENCE.as_millis() as i64) < CODE_LIFE_MS);
 const _: () = assert!(TRANSFERS_PENDING_PER_USER_MAX <= APPROVALS_WAITING_PER_USER_MAX);
+// Serial numbers of counters begin at 20,000,000, those of the test data at 10,000,000.
+const _: () = assert!(PARCELS_SEEDED + LARGE_PARCELS < 10_000_000);
 const _: () = assert!(HEAD_READ_MAX.as_secs() > 60);
 const _: () = assert!(PARCELS_SEEDED.is_multiple_of(USERS));

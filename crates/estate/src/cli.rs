@@ -3,6 +3,7 @@
 use crate::capacity::CapacityModel;
 use crate::delivery::{self, Delivery};
 use crate::estate::{Estate, Options};
+use crate::seed_large::{self, Seed};
 use crate::service::Service;
 use crate::terminal::{self, Terminal};
 use crate::till::{self, Till};
@@ -57,6 +58,8 @@ pub enum Command {
     Till(Till),
     /// Delivery codes: make the list of a round, check a code at the door.
     Delivery(Delivery),
+    /// Make the stores with their test data, small or large.
+    Seed(Seed),
     /// Write the verifiers of the published test passwords (`seed/verifiers.bin` of the source).
     #[command(hide = true)]
     MakeVerifiers {
@@ -157,7 +160,12 @@ impl Command {
             Self::Counter(options) => (one(Service::Counter, options), &options.common),
             Self::Parcels(options) => (one(Service::Parcels, options), &options.common),
             Self::Staff(options) => (one(Service::Staff, options), &options.common),
-            Self::Verify(_) | Self::Terminal(_) | Self::Till(_) | Self::Delivery(_) | Self::MakeVerifiers { .. } => {
+            Self::Verify(_)
+            | Self::Terminal(_)
+            | Self::Till(_)
+            | Self::Delivery(_)
+            | Self::Seed(_)
+            | Self::MakeVerifiers { .. } => {
                 return None;
             }
         })
@@ -190,6 +198,7 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Verify(options) => return verify_stores(options).await,
         Command::Terminal(options) => return terminal::run(options).await,
+        Command::Seed(options) => return seed_large::run(options).await,
         Command::Delivery(options) => return delivery::run(options),
         Command::Till(options) => return till::run(options).await,
         _ => {}

@@ -139,7 +139,7 @@ async fn listen_for_cards(options: &Options, address: SocketAddr) -> anyhow::Res
     TcpListener::bind(address).await.with_context(|| format!("cards: can't listen on {address}"))
 }
 
-fn make_folder(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| format!("{}: can't make the data folder", path.display()))

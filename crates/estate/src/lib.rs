@@ -41,6 +41,7 @@ mod portal;
 mod problem;
 mod rails;
 mod seed;
+pub mod seed_large;
 mod server;
 mod sessions;
 mod smsc;

@@ -100,6 +100,8 @@ const BANK: &[Op] = &[
 ];
 const RAILS: &[Op] = &[
     op("card", "POST /authorisations", "approve or decline a card payment"),
+    op("cash", "POST /withdrawals", "approve or decline a withdrawal at a cash machine"),
+    op("stop", "POST /stopped-cards", "stop a card that was lost or stolen"),
     op("sms", "POST /sms-codes", "queue a text message"),
     op("payment", "POST /payments", "pay online by card; it waits for a code"),
     op("payment-code", "POST /payments/{id}/confirm", "decide a payment online with its code"),

@@ -163,6 +163,10 @@ fn cards_work_as_a_foreign_client_speaks() {
     let early = terminal.message("0420", 3, 100, &[("90", &original(&late))]);
     terminal.check(&early, "25");
     terminal.check(&late, "94");
+    let stolen = json!({"pan": guichet_estate::ids::card(4)}).to_string();
+    assert_eq!(ask(estate.at("rails"), "POST", "/stopped-cards", "", &stolen).0, 200);
+    let used = terminal.message("0200", 4, 100, &[]);
+    terminal.check(&used, "41");
     assert_eq!(money(bank, 3).0, full);
     drop(estate);
     verified(dir.path());

@@ -139,7 +139,7 @@ fn the_bank_is_as_described() {
 
 #[test]
 fn the_rails_are_as_described() {
-    check("rails", None, 6);
+    check("rails", None, 8);
 }
 
 #[test]

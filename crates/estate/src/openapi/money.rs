@@ -92,7 +92,7 @@ pub(super) fn rails() -> Vec<Doc> {
         ("stan", with_example(pattern("^[0-9]{6}$"), "000001")),
         ("merchant", with_example(line(1, 40), "Boulangerie")),
     ]);
-    let code = one_of(&["00", "14", "51", "61"]);
+    let code = one_of(&["00", "14", "41", "51", "61"]);
     let approved = json!({"type": "boolean"});
     let result = object(&[("approved", approved), ("code", code), ("authorisation", pattern("^[0-9]{6,}$"))]);
     let sms = object(&[("to", telephone()), ("text", with_example(line(1, 160), "Code 000042"))]);
@@ -143,7 +143,11 @@ pub(super) fn rails() -> Vec<Doc> {
             .body(said)
             .problems(&[403, 404, 410]),
         // Terminal and trace number are its idempotency key.
-        Doc::new("card", 200, result).body(card).problems(&[409]),
+        Doc::new("card", 200, result.clone()).body(card.clone()).problems(&[409]),
+        Doc::new("cash", 200, result).body(card).problems(&[409]),
+        // Not the card whose payments are tried.
+        Doc::new("stop", 200, object(&[("status", one_of(&["stopped"]))]))
+            .body(object(&[("pan", with_example(pattern("^[0-9]{12,19}$"), crate::ids::card(900)))])),
         Doc::new("sms", 202, queued).once().body(sms).problems(&[429]),
         Doc::new("instant", 200, settled).once().body(instant),
     ]

@@ -58,14 +58,14 @@ pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<10, 17>([
     cards::INVARIANTS[2],
     zero(
         "each approved card payment took its money exactly once",
-        "SELECT abs((SELECT count(*) FROM authorisation WHERE code = '00') - (SELECT count(*) FROM journal WHERE kind = 'card'))
+        "SELECT abs((SELECT count(*) FROM authorisation WHERE code = '00') - (SELECT count(*) FROM journal WHERE kind IN ('card', 'cash')))
          + abs((SELECT coalesce(sum(amount_cents), 0) FROM authorisation WHERE code = '00')
            + (SELECT coalesce(sum(amount_cents), 0) FROM entry e JOIN journal j ON j.id = e.journal
-              WHERE j.kind = 'card' AND e.account <> 'world'))",
+              WHERE j.kind IN ('card', 'cash') AND e.account <> 'world'))",
     ),
     zero(
         "each card answer that was given tells of an authorisation with that result",
-        "SELECT count(*) FROM idempotency i WHERE route = 'authorisations' AND status < 300 AND NOT EXISTS (
+        "SELECT count(*) FROM idempotency i WHERE route IN ('authorisations', 'withdrawals') AND status < 300 AND NOT EXISTS (
            SELECT 1 FROM authorisation a WHERE a.id = CAST(i.answer->>'authorisation' AS INTEGER) AND a.code = i.answer->>'code'
            AND a.terminal = i.caller)",
     ),
@@ -125,6 +125,8 @@ pub(crate) fn tasks(
 pub(crate) fn router(kit: &Kit) -> Router {
     let routes = Router::new()
         .route("/authorisations", kit.op("card", post(card)))
+        .route("/withdrawals", kit.op("cash", post(cash)))
+        .route("/stopped-cards", kit.op("stop", post(stop_card)))
         .route("/sms-codes", kit.op("sms", post(sms)))
         .route("/instant", kit.op("instant", post(instant)));
     kit.finish_api(routes.with_state(kit.clone()).merge(payments::routes(kit)))
@@ -171,14 +173,29 @@ fn first_fault(faults: &[(bool, &str)]) -> Result<(), Problem> {
     faults.iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, text)| Err(Problem::invalid(*text)))
 }
 
-/// `POST /authorisations`: response codes of ISO 8583: 00 approved, 14 no such card, 51 no funds, 61 over its limits.
+/// `POST /authorisations`: response codes of ISO 8583: 00 approved, 14 no such card, 41 stopped, 51 no funds, 61 over its limits.
 async fn card(State(kit): State<Kit>, body: Json<Card>) -> Result<Response, Problem> {
+    authorisation(&kit, &body, "authorisations", "card").await
+}
+
+/// `POST /withdrawals`: as a card payment, at a cash machine.
+async fn cash(State(kit): State<Kit>, body: Json<Card>) -> Result<Response, Problem> {
+    authorisation(&kit, &body, "withdrawals", "cash").await
+}
+
+async fn authorisation(
+    kit: &Kit,
+    body: &Json<Card>,
+    route: &'static str,
+    kind: &'static str,
+) -> Result<Response, Problem> {
     let ask = &body.value;
     ask.check()?;
     let key = format!("{}-{}", ask.terminal, ask.stan);
-    let body_hash = hash(&body.bytes);
+    // Cash is another thing than a payment of the same shape.
+    let body_hash = if kind == "card" { hash(&body.bytes) } else { hash(&[kind.as_bytes(), &body.bytes].concat()) };
     // Terminal and trace number are the key: kept for good in `authorisation`, and with the answer for a day.
-    let demand = Demand { caller: &ask.terminal, route: "authorisations", key: &key, body_hash };
+    let demand = Demand { caller: &ask.terminal, route, key: &key, body_hash };
     let mut turn = match kit.once(demand).await? {
         Taken::Before(response) => return Ok(response),
         Taken::Now(turn) => turn,
@@ -195,15 +212,15 @@ async fn card(State(kit): State<Kit>, body: Json<Card>) -> Result<Response, Prob
             let detail = "this terminal used this stan for something else";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", detail));
         }
-        None => authorise(&mut turn.tx, ask, &body_hash).await?,
+        None => authorise(&mut turn.tx, ask, kind, &body_hash).await?,
     };
     let approved = code == "00";
     turn.finish(StatusCode::OK, &json!({"approved": approved, "code": code, "authorisation": format!("{id:06}")})).await
 }
 
-async fn authorise(tx: &mut Tx, ask: &Card, body_hash: &[u8]) -> Result<(i64, String), Problem> {
+async fn authorise(tx: &mut Tx, ask: &Card, kind: &'static str, body_hash: &[u8]) -> Result<(i64, String), Problem> {
     let now = now_ms();
-    let code = decide(tx, ask, now).await?;
+    let code = decide(tx, ask, kind, now).await?;
     let id = sqlx::query(
         "INSERT INTO authorisation (terminal, stan, pan, amount_cents, merchant, code, body_hash, at_ms)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -223,10 +240,17 @@ async fn authorise(tx: &mut Tx, ask: &Card, body_hash: &[u8]) -> Result<(i64, St
 }
 
 /// The response code; with 00 the money has moved.
-async fn decide(tx: &mut Tx, ask: &Card, now: i64) -> Result<&'static str, Problem> {
+async fn decide(tx: &mut Tx, ask: &Card, kind: &'static str, now: i64) -> Result<&'static str, Problem> {
     let account: Option<String> =
         sqlx::query_scalar("SELECT account FROM card WHERE pan = ?").bind(&ask.pan).fetch_optional(&mut **tx).await?;
     let Some(account) = account else { return Ok("14") };
+    let stopped: Option<i64> = sqlx::query_scalar("SELECT at_ms FROM card_stopped WHERE pan = $1")
+        .bind(&ask.pan)
+        .fetch_optional(&mut **tx)
+        .await?;
+    if stopped.is_some() {
+        return Ok("41");
+    }
     let (count, cents): (i64, i64) = sqlx::query_as(
         "SELECT count(*), coalesce(sum(amount_cents), 0) FROM authorisation WHERE pan = ? AND code = '00' AND at_ms > ?",
     )
@@ -240,12 +264,35 @@ async fn decide(tx: &mut Tx, ask: &Card, now: i64) -> Result<&'static str, Probl
         return Ok("61");
     }
     let (amount_cents, reference) = (ask.amount_cents, ask.merchant.as_str());
-    let movement = Movement { kind: "card", reference, from: &account, to: WORLD, amount_cents, at_ms: now };
+    let movement = Movement { kind, reference, from: &account, to: WORLD, amount_cents, at_ms: now };
     match ledger::book(tx, &movement).await {
         Ok(_) => Ok("00"),
         Err(Unbooked::Funds) => Ok("51"),
         Err(Unbooked::Store(error)) => Err(error.into()),
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stop {
+    pan: String,
+}
+
+/// `POST /stopped-cards`: from now on the card pays nothing; a card stays stopped, since a new one is sent.
+async fn stop_card(State(kit): State<Kit>, body: Json<Stop>) -> Result<Response, Problem> {
+    let mut tx = kit.store.begin().await?;
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM card WHERE pan = $1").bind(&body.value.pan).fetch_optional(&mut *tx).await?;
+    if known.is_none() {
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no-such-card", "there is no such card"));
+    }
+    sqlx::query("INSERT INTO card_stopped (pan, at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(&body.value.pan)
+        .bind(now_ms())
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(crate::kit::private(json!({"status": "stopped"})))
 }
 
 #[derive(Deserialize)]

@@ -51,6 +51,27 @@ async fn cards_are_approved_within_their_limits_exactly_once() {
 }
 
 #[tokio::test]
+async fn a_stopped_card_pays_nothing_and_cash_counts_as_payments_do() {
+    let lab = Lab::new(Service::Rails).await;
+    let code = async |path: &str, op: &str, stan: &str| {
+        let answer = lab.post(path, &[], &card(6, stan, bounds::CARD_CENTS_MAX)).await.right(200, op).json();
+        answer["code"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(code("/withdrawals", "cash", "000001").await, "00");
+    assert_eq!(code("/withdrawals", "cash", "000001").await, "00", "the same again");
+    lab.post("/authorisations", &[], &card(6, "000001", bounds::CARD_CENTS_MAX)).await.wrong(422, "key-reused");
+    assert_eq!(code("/authorisations", "card", "000002").await, "00");
+    assert_eq!(code("/withdrawals", "cash", "000003").await, "00");
+    assert_eq!(code("/withdrawals", "cash", "000004").await, "61");
+    for _ in 0..2 {
+        lab.post("/stopped-cards", &[], &json!({"pan": ids::card(6)})).await.right(200, "stop");
+    }
+    assert_eq!(code("/withdrawals", "cash", "000005").await, "41");
+    lab.post("/stopped-cards", &[], &json!({"pan": "4970100999999990"})).await.wrong(422, "no-such-card");
+    assert_eq!(ledger::fault(&lab.kit.store).await, None);
+}
+
+#[tokio::test]
 async fn wrong_partner_requests_are_refused() {
     let lab = Lab::new(Service::Rails).await;
     for (field, value) in [

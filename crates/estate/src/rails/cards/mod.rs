@@ -25,7 +25,7 @@ CREATE TABLE card_message (
 ) STRICT;
 CREATE INDEX card_message_card ON card_message (pan, at_ms);
 CREATE INDEX card_message_unanswered ON card_message (at_ms) WHERE code IS NULL;
-CREATE TABLE card_stopped (pan TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE card_stopped (pan TEXT PRIMARY KEY REFERENCES card (pan), at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 pub(super) const INVARIANTS: [Invariant; 3] = [
