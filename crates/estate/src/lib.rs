@@ -39,6 +39,7 @@ mod people_claims;
 mod portal;
 mod problem;
 mod rails;
+mod relying_party;
 mod seed;
 mod server;
 mod sessions;
