@@ -255,6 +255,10 @@ pub const TILL_DAY_ENTRIES_MAX: i64 = 5000;
 pub const STAMPS_AT_ONCE_MAX: i64 = 1000;
 /// Items that are told of at once, in the shape that existing clients know.
 pub const IDSHIPS_AT_ONCE_MAX: usize = 10;
+/// Parcels of one round.
+pub const DELIVERY_LIST_MAX: usize = 1000;
+/// Bytes of the list of a round.
+pub const DELIVERY_LIST_BYTES_MAX: u64 = 1024 * 1024;
 /// Scans of one parcel.
 pub const SCANS_PER_PARCEL_MAX: i64 = 64;
 /// Reads of one agent in an hour.
@@ -321,6 +325,10 @@ pub const SMSC_IDLE_MAX: Duration = Duration::from_secs(60);
 pub const TELEPHONE_MESSAGES_MAX: usize = 1000;
 /// Messages that it shows at once.
 pub const TELEPHONE_MESSAGES_SHOWN_MAX: usize = 50;
+/// How long the bank waits for an approval in the application before it sends the code by text message.
+pub const APPROVAL_PATIENCE: Duration = Duration::from_secs(15);
+/// Approvals of one user that wait in the application; the oldest goes first.
+pub const APPROVALS_WAITING_PER_USER_MAX: i64 = 16;
 /// Text messages that the bank hands to the rails at once; beyond, they are read in its own outbox.
 pub const BANK_SMS_AT_ONCE_MAX: usize = 64;
 /// How often the bank hands the same message to the rails.
@@ -353,5 +361,7 @@ const _: () = assert!(ACCESS_TOKEN_LIFE_S * 1000 < SIGNING_KEY_SHOWN_MS && CODE_
 const _: () = assert!(REFRESH_LIFE_MS < FAMILY_LIFE_MS);
 const _: () = assert!(S10_LEFT_MIN < S10_RANGE * S10_RANGES_OPEN_MAX);
 const _: () = assert!(CASH_OUT_OFFLINE_CENTS_MAX <= COUNTER_CENTS_MAX);
+const _: () = assert!((APPROVAL_PATIENCE.as_millis() as i64) < CODE_LIFE_MS);
+const _: () = assert!(TRANSFERS_PENDING_PER_USER_MAX <= APPROVALS_WAITING_PER_USER_MAX);
 const _: () = assert!(HEAD_READ_MAX.as_secs() > 60);
 const _: () = assert!(PARCELS_SEEDED.is_multiple_of(USERS));

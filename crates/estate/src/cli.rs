@@ -1,6 +1,7 @@
 //! The command line: `guichet-estate all ...`, or one service alone; also embedded as `guichet estate`.
 
 use crate::capacity::CapacityModel;
+use crate::delivery::{self, Delivery};
 use crate::estate::{Estate, Options};
 use crate::service::Service;
 use crate::terminal::{self, Terminal};
@@ -54,6 +55,8 @@ pub enum Command {
     Terminal(Terminal),
     /// Be a terminal at a post-office counter, with a page for the clerk: it works with everything else down.
     Till(Till),
+    /// Delivery codes: make the list of a round, check a code at the door.
+    Delivery(Delivery),
     /// Write the verifiers of the published test passwords (`seed/verifiers.bin` of the source).
     #[command(hide = true)]
     MakeVerifiers {
@@ -154,7 +157,9 @@ impl Command {
             Self::Counter(options) => (one(Service::Counter, options), &options.common),
             Self::Parcels(options) => (one(Service::Parcels, options), &options.common),
             Self::Staff(options) => (one(Service::Staff, options), &options.common),
-            Self::Verify(_) | Self::Terminal(_) | Self::Till(_) | Self::MakeVerifiers { .. } => return None,
+            Self::Verify(_) | Self::Terminal(_) | Self::Till(_) | Self::Delivery(_) | Self::MakeVerifiers { .. } => {
+                return None;
+            }
         })
     }
 }
@@ -185,6 +190,7 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Verify(options) => return verify_stores(options).await,
         Command::Terminal(options) => return terminal::run(options).await,
+        Command::Delivery(options) => return delivery::run(options),
         Command::Till(options) => return till::run(options).await,
         _ => {}
     }

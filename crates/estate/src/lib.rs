@@ -13,6 +13,7 @@
 pub mod bounds;
 pub mod capacity;
 pub mod cli;
+pub mod delivery;
 pub mod estate;
 pub mod ids;
 pub mod service;

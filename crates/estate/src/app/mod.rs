@@ -1,7 +1,10 @@
 //! The interface behind the mobile application: a session, a home screen, one's parcels, approvals of payments.
 
+mod approvals;
+
 use crate::bounds::{PARCELS_SEEDED, PER_USER_SEEDED, USERS};
 use crate::credentials::{self, User};
+use crate::estate_key::EstateKey;
 use crate::ids;
 use crate::kit::{Json, Kit, SignIn, private, sign_in};
 use crate::oidc::{self, Relying};
@@ -27,7 +30,7 @@ CREATE TABLE approval (
   status TEXT NOT NULL CHECK (status IN ('waiting', 'approved', 'refused')), decided_ms INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX approval_owner ON approval (owner);
-", oidc::SCHEMA];
+", oidc::SCHEMA, approvals::SCHEMA];
 
 pub(crate) const INVARIANTS: &[Invariant] = &[zero(
     "an approval has a moment of decision if and only if it was decided",
@@ -39,6 +42,7 @@ struct App {
     kit: Kit,
     sessions: Sessions,
     identity: Relying,
+    key: Option<EstateKey>,
 }
 
 impl App {
@@ -68,18 +72,19 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
     let approvals: Vec<_> = (0..USERS)
         .flat_map(|n| (1..=PER_USER_SEEDED).map(move |k| (format!("apr-{n:04}-{k}"), ids::user(n), 1000 * k + n)))
         .collect();
-    let sql = "INSERT INTO approval SELECT value->>0, value->>1, 'Librairie du Port', value->>2, 'waiting', NULL FROM json_each(?)";
+    let sql = "INSERT INTO approval SELECT value->>0, value->>1, 'Librairie du Port', value->>2, 'waiting', NULL, NULL, 0 FROM json_each(?)";
     seed::insert(tx, sql, &approvals).await
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
-    let state = App { kit: kit.clone(), sessions: kit.sessions(Life::DAY), identity: Relying::new(kit) };
+    let key = EstateKey::load_or_make(&kit.store.dir).ok();
+    let state = App { kit: kit.clone(), sessions: kit.sessions(Life::DAY), identity: Relying::new(kit), key };
     let routes = Router::new()
         .route("/v1/sessions", kit.op("login", post(login)))
         .route("/v1/home", kit.op("home", get(home)))
         .route("/v1/parcels/{id}", kit.op("parcel", get(parcel)))
         .route("/v1/approvals/{id}", kit.op("approve", post(approve)));
-    kit.finish_api(routes.with_state(state))
+    kit.finish_api(routes.with_state(state.clone()).merge(approvals::routes(state)))
 }
 
 async fn login(State(app): State<App>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
@@ -163,6 +168,17 @@ async fn approve(
         json => serde_json::from_slice::<Decision>(json).map_err(|error| Problem::invalid(error.to_string()))?.decision,
     };
     let status = if decision == Choice::Approve { "approved" } else { "refused" };
+    let question: Option<(i64, Option<String>)> = sqlx::query_as(
+        "SELECT amount_cents, payee_iban FROM approval WHERE id = ? AND owner = ? AND status = 'waiting'",
+    )
+    .bind(&id)
+    .bind(&user.name)
+    .fetch_optional(&app.kit.store.reader)
+    .await?;
+    if let Some((amount_cents, Some(payee_iban))) = &question {
+        let about = (id.as_str(), *amount_cents, payee_iban.as_str());
+        approvals::tell_bank(&app, &user.name, about, decision == Choice::Approve).await?;
+    }
     let mut tx = app.kit.store.begin().await?;
     let before: Option<(String, Option<i64>)> =
         sqlx::query_as("SELECT status, decided_ms FROM approval WHERE id = ? AND owner = ?")

@@ -3,8 +3,8 @@
 //!
 //! A lane of its own: it waits for none of the workers that the bank's users wait for.
 
-use super::Bank;
 use super::holds::{self, Wanted};
+use super::{Bank, approvals};
 use crate::bounds::{BODY_BYTES_MAX, HOLD_LIFE_S_MAX, INTERNAL_AT_ONCE_MAX, INTERNAL_CENTS_MAX};
 use crate::estate_key::EstateKey;
 use crate::ids;
@@ -29,16 +29,13 @@ struct Door {
 }
 
 pub(super) fn routes(bank: Bank) -> Router {
-    let key = EstateKey::load_or_make(&bank.kit.store.dir);
-    if let Err(error) = &key {
-        eprintln!("guichet-estate: bank: {error:#}; the rails get no answer");
-    }
-    let door = Door { key: key.ok(), places: Arc::new(Semaphore::new(INTERNAL_AT_ONCE_MAX)) };
+    let door = Door { key: bank.key.clone(), places: Arc::new(Semaphore::new(INTERNAL_AT_ONCE_MAX)) };
     Router::new()
         .route("/internal/holds", post(hold))
         .route("/internal/debits", post(debit))
         .route("/internal/credits", post(credit))
         .route("/internal/reversals", post(reverse))
+        .route("/internal/approvals", post(approvals::decided))
         .route("/internal/balances", post(balance))
         .route("/internal/accounts/{name}", get(account))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -7,7 +7,7 @@ use crate::service::Service;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// First pause between two tries; it doubles.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -24,11 +24,16 @@ impl Messages {
         Self { peers: peers.clone(), places: Arc::new(Semaphore::new(BANK_SMS_AT_ONCE_MAX)) }
     }
 
+    /// A place among what is under way at once, if one is free.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
     /// Hands a message over while its client already has its answer. The transfer's id is the key, so that a message that is
     /// handed over again is sent once. Where the rails can't be reached, or too many messages wait for them, the message is
     /// read in the outbox.
     pub(super) fn hand_over(&self, id: String, telephone: String, text: String) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        let Some(place) = self.place() else { return };
         let peers = self.peers.clone();
         tokio::spawn(async move {
             let body = json!({"to": telephone, "text": text}).to_string();

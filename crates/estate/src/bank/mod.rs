@@ -1,6 +1,7 @@
 //! The online bank: accounts, statements, and transfers that are booked only with a code bound to amount and payee
 //! (EU 2018/389, article 5).
 
+mod approvals;
 mod holds;
 mod internal;
 mod messages;
@@ -10,6 +11,7 @@ mod transfers;
 
 use crate::bounds::STATEMENT_ENTRIES_MAX;
 use crate::credentials;
+use crate::estate_key::EstateKey;
 use crate::ids;
 use crate::kit::{Json, Kit, SignIn, private, sign_in};
 use crate::ledger;
@@ -58,6 +60,7 @@ pub(crate) struct Bank {
     pub(super) sessions: Sessions,
     pub(super) messages: Messages,
     pub(super) identity: Relying,
+    pub(super) key: Option<EstateKey>,
 }
 
 /// Test data: a current account with 10,000 € and a savings account with 5,000 € for each user.
@@ -74,7 +77,12 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
+    let key = EstateKey::load_or_make(&kit.store.dir);
+    if let Err(error) = &key {
+        eprintln!("guichet-estate: bank: {error:#}; the rails and the application get no answer");
+    }
     let state = Bank {
+        key: key.ok(),
         kit: kit.clone(),
         sessions: kit.sessions(Life::SHORT),
         messages: Messages::new(&kit.peers),

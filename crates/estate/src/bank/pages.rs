@@ -1,7 +1,7 @@
 //! Pages for people, made on the server and usable without JavaScript: accounts, statements, transfers.
 
 use super::payee::{self, Verified};
-use super::transfers::{self, Ask, Confirm};
+use super::transfers::{self, Ask, Channel, Confirm};
 use super::{Bank, holds};
 use crate::bounds::{PAYEE_NAME_CHARS_MAX, STATEMENT_ENTRIES_MAX};
 use crate::credentials::User;
@@ -240,6 +240,8 @@ struct Typed {
     amount: String,
     #[serde(default)]
     reference: String,
+    #[serde(default)]
+    channel: String,
 }
 
 #[derive(Template)]
@@ -286,6 +288,7 @@ fn fault(typed: &Typed, frame: Frame) -> Result<Ask, (&'static str, &'static str
         payer_account: Some(typed.payer.clone()),
         reference: typed.reference.trim().to_owned(),
         payee_name: Some(typed.name.trim().to_owned()),
+        approve_in: if typed.channel == "app" { Channel::App } else { Channel::Sms },
     })
 }
 

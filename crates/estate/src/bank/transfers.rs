@@ -4,7 +4,7 @@
 //! text with the code is handed to the rails, which send it, once the transfer is durable; it also stands in an outbox of the
 //! bank, for when the rails can't be reached.
 
-use super::{Bank, holds};
+use super::{Bank, approvals, holds};
 use crate::bounds::{
     BODY_BYTES_MAX, CODE_LIFE_MS, CODE_TRIES_MAX, PAYEE_NAME_CHARS_MAX, TRANSFER_CENTS_MAX,
     TRANSFERS_PENDING_PER_USER_MAX,
@@ -49,6 +49,20 @@ pub(super) struct Ask {
     pub(super) reference: String,
     /// Whom the payer thinks the account is of.
     pub(super) payee_name: Option<String>,
+    /// Where the payer says yes.
+    #[serde(default)]
+    pub(super) approve_in: Channel,
+}
+
+/// Where a payer says yes to a transfer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Channel {
+    /// With the code of a text message.
+    #[default]
+    Sms,
+    /// In the application; by text message where that does not answer.
+    App,
 }
 
 #[derive(Deserialize)]
@@ -102,7 +116,7 @@ pub(super) async fn ask_as(
 }
 
 async fn begin(bank: &Bank, user: &User, ask: &Ask, key: &str, body_hash: [u8; 32]) -> Result<Response, Problem> {
-    let Ask { amount_cents, payee_iban, payer_account, reference, payee_name } = ask;
+    let Ask { amount_cents, payee_iban, payer_account, reference, payee_name, approve_in } = ask;
     if !(1..=TRANSFER_CENTS_MAX).contains(amount_cents) {
         return Err(Problem::invalid(format!("amount_cents takes 1 to {TRANSFER_CENTS_MAX}")));
     }
@@ -142,7 +156,17 @@ async fn begin(bank: &Bank, user: &User, ask: &Ask, key: &str, body_hash: [u8; 3
         "expires_at": rfc3339(now + CODE_LIFE_MS), "confirm": format!("/transfers/{id}/confirm"),
     });
     let response = turn.finish(StatusCode::ACCEPTED, &answer).await?;
-    bank.messages.hand_over(id, ids::telephone(user.n), text);
+    let message = approvals::Message { id, telephone: ids::telephone(user.n), text };
+    match approve_in {
+        Channel::Sms => bank.messages.hand_over(message.id, message.telephone, message.text),
+        Channel::App => {
+            let question = json!({
+                "id": message.id, "user": user.name, "amount_cents": amount_cents, "payee_iban": payee,
+                "payee_name": payee_name,
+            });
+            approvals::ask(bank, message, question);
+        }
+    }
     Ok(response)
 }
 
@@ -315,18 +339,34 @@ pub(super) async fn confirm_as(
             "the code does not fit this amount and this payee",
         ));
     }
-    enough(&mut tx, &payer, amount_cents).await?;
+    let journal = book(&mut tx, id, &payer, &payee, amount_cents, &reference).await?;
+    tx.commit().await?;
+    Ok(json!({"id": id, "status": "booked", "journal": journal, "amount_cents": amount_cents, "payee_iban": payee}))
+}
+
+/// Books a transfer to which its payer said yes.
+///
+/// # Errors
+/// When the account has not enough, or the store fails.
+pub(super) async fn book(
+    tx: &mut Tx,
+    id: &str,
+    payer: &str,
+    payee: &str,
+    amount_cents: i64,
+    reference: &str,
+) -> Result<i64, Problem> {
+    enough(tx, payer, amount_cents).await?;
     let payee_account: Option<String> =
-        sqlx::query_scalar("SELECT id FROM account WHERE iban = ?").bind(&payee).fetch_optional(&mut *tx).await?;
+        sqlx::query_scalar("SELECT id FROM account WHERE iban = ?").bind(payee).fetch_optional(&mut **tx).await?;
     let to = payee_account.as_deref().unwrap_or(WORLD);
-    let movement = Movement { kind: "transfer", reference: &reference, from: &payer, to, amount_cents, at_ms: now };
-    let journal = ledger::book(&mut tx, &movement).await?;
+    let movement = Movement { kind: "transfer", reference, from: payer, to, amount_cents, at_ms: now_ms() };
+    let journal = ledger::book(tx, &movement).await?;
     sqlx::query("UPDATE transfer SET status = 'booked', journal = ? WHERE id = ?")
         .bind(journal)
         .bind(id)
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await?;
-    sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(id).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(json!({"id": id, "status": "booked", "journal": journal, "amount_cents": amount_cents, "payee_iban": payee}))
+    sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(id).execute(&mut **tx).await?;
+    Ok(journal)
 }

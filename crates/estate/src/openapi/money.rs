@@ -36,6 +36,7 @@ pub(super) fn bank() -> Vec<Doc> {
         &[
             ("payer_account", json!({"type": ["string", "null"], "examples": ["acc-0001-1"]})),
             ("reference", line(0, 140)),
+            ("approve_in", one_of(&["sms", "app"])),
             ("payee_name", json!({"anyOf": [line(0, 140), {"type": "null"}]})),
         ],
     );

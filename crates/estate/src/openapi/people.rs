@@ -28,8 +28,11 @@ pub(super) fn app() -> Vec<Doc> {
     let decision = object(&[("decision", one_of(&["approve", "refuse"]))]);
     let decided = object(&[("id", text()), ("status", one_of(&["approved", "refused"])), ("decided_at", time())]);
     let s10 = with_example(pattern("^[A-Z]{2}[0-9]{9}[A-Z]{2}$"), ids::parcel(1));
-    let mut approve =
-        Doc::new("approve", 200, decided).session().path("id", id("apr-0001-1")).body(decision).problems(&[404, 409]);
+    let mut approve = Doc::new("approve", 200, decided)
+        .session()
+        .path("id", id("apr-0001-1"))
+        .body(decision)
+        .problems(&[404, 409, 410]);
     // Without a body it is an approval.
     if let Some(body) = &mut approve.body {
         body["required"] = json!(false);

@@ -9,12 +9,14 @@ mod text;
 
 use crate::bounds::{PARCELS_SEEDED, SEARCH_CHARS_MAX, SEARCH_RESULTS_MAX};
 use crate::credentials;
+use crate::delivery;
+use crate::estate_key::EstateKey;
 use crate::gate::NotTheOperation;
 use crate::identity::clients::RETURN_PATH;
 use crate::ids::{self, S10Error};
 use crate::kit::{Kit, SignIn};
 use crate::oidc::{self, Relying, Returned};
-use crate::parcels::tracking::label;
+use crate::parcels::tracking::{self, label};
 use crate::problem::Problem;
 use crate::seed;
 use crate::sessions::{Life, Sessions};
@@ -50,6 +52,8 @@ struct Portal {
     sessions: Sessions,
     tracking: Tracking,
     identity: Relying,
+    /// From which delivery codes are drawn.
+    key: Option<EstateKey>,
 }
 
 /// Test data: steps of items, help pages, post offices.
@@ -93,6 +97,7 @@ pub(crate) fn router(kit: &Kit) -> Router {
         sessions: kit.sessions(Life::DAY),
         tracking: Tracking::new(&kit.peers),
         identity: Relying::new(kit),
+        key: EstateKey::load_or_make(&kit.store.dir).ok(),
     };
     let routes = Router::new()
         .route("/", kit.op("home", get(home)))
@@ -371,7 +376,8 @@ struct Account {
     css: &'static str,
     here: &'static str,
     name: String,
-    parcels: Vec<(String, Step)>,
+    /// Identifier, last step, and the code for the carrier while it is on its way.
+    parcels: Vec<(String, Step, Option<String>)>,
     /// What the identity service told, in words; empty for who signed in here.
     told: Vec<String>,
 }
@@ -390,7 +396,13 @@ async fn account(State(portal): State<Portal>, headers: HeaderMap) -> Result<Res
     .bind(&user.name)
     .fetch_all(&portal.kit.store.reader)
     .await?;
-    let parcels = rows.into_iter().map(|(id, code, site, at)| (id, Step::new(t, &code, site, at))).collect();
+    let parcels = rows
+        .into_iter()
+        .map(|(id, code, site, at)| {
+            let told = (tracking::step(&code) < 5).then(|| Some(delivery::code(portal.key.as_ref()?, &id))).flatten();
+            (id, Step::new(t, &code, site, at), told)
+        })
+        .collect();
     let (given, family) = seed::name(user.n);
     let told = portal.identity.told(&user).await?.unwrap_or_default();
     let told = ["given_name", "family_name", "birthdate", "email"].map(|claim| told[claim].as_str().map(str::to_owned));

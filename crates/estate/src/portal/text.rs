@@ -32,6 +32,7 @@ pub(super) struct Text {
     pub(super) login_hint: &'static str,
     pub(super) login_identity: &'static str,
     pub(super) told: &'static str,
+    pub(super) delivery_code: &'static str,
     pub(super) sign_in_failed: (&'static str, &'static str),
     pub(super) login_wrong: &'static str,
     pub(super) welcome: &'static str,
@@ -95,6 +96,7 @@ pub(super) static FR: Text = Text {
     login_hint: "Comptes d'essai : user0000 à user0999, mot de passe password-0000 à password-0999.",
     login_identity: "Se connecter avec l'identité numérique",
     told: "Ce que l'identité numérique a transmis",
+    delivery_code: "Code à donner au facteur :",
     sign_in_failed: (
         "La connexion n'a pas abouti",
         "Elle a été commencée ailleurs, a duré trop longtemps ou a été refusée. Recommencez.",
@@ -173,6 +175,7 @@ pub(super) static EN: Text = Text {
     login_hint: "Test accounts: user0000 to user0999, password password-0000 to password-0999.",
     login_identity: "Sign in with the digital identity",
     told: "What the digital identity told",
+    delivery_code: "Code for the carrier:",
     sign_in_failed: (
         "The sign-in did not come about",
         "It was begun elsewhere, took too long, or was refused. Start again.",

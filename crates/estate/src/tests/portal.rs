@@ -93,6 +93,10 @@ async fn signing_in_leads_to_ones_own_page_and_out_again() {
     check_page(&account, "fr");
     assert!(account.text().contains(&ids::parcel(1)) && account.text().contains(&ids::parcel(1001)));
     assert!(!account.text().contains(&ids::parcel(2)));
+    // What the carrier's list has, without asking anybody; parcel 1 is on its way.
+    let key = crate::estate_key::EstateKey::load_or_make(&lab.kit.store.dir).unwrap();
+    let code = crate::delivery::code(&key, &ids::parcel(1));
+    assert!(account.text().contains(&format!("<strong class=\"id\">{code}</strong>")), "{}", account.text());
 
     let cross = lab.ask("POST", "/deconnexion", &[("cookie", &cookie), ("sec-fetch-site", "cross-site")], "").await;
     assert_eq!(cross.status, 403);
