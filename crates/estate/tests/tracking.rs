@@ -54,5 +54,5 @@ fn an_existing_client_reads_one_item_and_several_and_what_is_wrong() {
     let (status, body) = get(&format!("{delivered},nothing,{unknown}"), "en_US", key);
     let codes: Vec<_> = body.as_array().unwrap().iter().map(|one| one["returnCode"].as_u64().unwrap()).collect();
     assert_eq!((status, codes), (207, vec![200, 400, 404]));
-    assert_eq!(get(&vec![delivered.as_str(); 11].join(","), "fr_FR", key).0, 400);
+    assert_eq!(get(&[delivered.as_str(); 11].join(","), "fr_FR", key).0, 400);
 }
