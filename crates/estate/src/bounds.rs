@@ -273,6 +273,12 @@ pub const PRIVILEGE_MS: i64 = 10 * 60 * 1000;
 pub const CEREMONY_LIFE_MS: i64 = 5 * 60 * 1000;
 /// Passkey ceremonies of one agent under way; the oldest goes first.
 pub const CEREMONIES_PER_AGENT_MAX: i64 = 4;
+/// Passkeys of one person at the identity service.
+pub const PASSKEYS_PER_PERSON_MAX: i64 = 8;
+/// Passkey ceremonies at the identity service that were finished within [`CEREMONY_LIFE_MS`]; beyond, people come back later.
+pub const CEREMONIES_DONE_MAX: i64 = 50_000;
+/// How long ago a sign-in may be in which ways to sign in are made or ended.
+pub const SIGN_IN_FRESH_MS: i64 = 10 * 60 * 1000;
 /// Passkeys of one agent.
 pub const PASSKEYS_PER_AGENT_MAX: i64 = 8;
 /// Files of one bulk export.
@@ -337,6 +343,7 @@ pub const SMS_PURGE_MAX: i64 = 64;
 const _: () = assert!(BODY_BYTES_MAX < DOCUMENT_BYTES_MAX);
 const _: () = assert!((DOCUMENT_BYTES_MAX as i64) < DOCUMENTS_BYTES_PER_USER_MAX);
 const _: () = assert!(EXPORT_FILES_MAX as i64 <= FILE_READS_PER_HOUR_MAX);
+const _: () = assert!(CEREMONY_LIFE_MS < SIGN_IN_FRESH_MS);
 const _: () = assert!(CEREMONY_LIFE_MS < PRIVILEGE_MS && PRIVILEGE_MS < EXPORT_LIFE_MS);
 const _: () = assert!(VAULT_NAME_BYTES_MAX < VAULT_PATH_BYTES_MAX);
 const _: () = assert!(DOCUMENTS_PER_USER_MAX < TRAIL_ENTRIES_PER_USER_MAX);

@@ -40,6 +40,7 @@ mod people_claims;
 mod portal;
 mod problem;
 mod rails;
+mod relying_party;
 mod seed;
 pub mod seed_large;
 mod server;

@@ -67,7 +67,8 @@ const IDENTITY: &[Op] = &[
     op("revoke", "POST /revoke", "end a token (RFC 7009)"),
     op("jwks", "GET /jwks", "the keys that tokens are signed by"),
     op("logout", "GET, POST /logout", "sign out everywhere"),
-    op("page", "GET, POST /moi", "one's own page, one-time passwords"),
+    op("passkey", "POST /passkeys/{registration,sign-in}/start", "begin to make a passkey, or to sign in by one"),
+    op("page", "GET, POST /moi", "one's own page, one-time passwords, passkeys"),
     ABOUT,
 ];
 const VAULT: &[Op] = &[

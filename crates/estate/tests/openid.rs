@@ -75,14 +75,18 @@ fn get(address: SocketAddr, path: &str, headers: &str) -> (u16, String, String) 
 
 /// A sign-in at the portal up to the answer of the identity service: where it leads, and the portal's mark in the browser.
 fn to_the_portal_s_door(portal: SocketAddr) -> (String, String) {
-    let host = format!("host: {portal}\r\n");
-    let (status, head, body) = get(portal, "/connexion/identite", &host);
+    to_the_door(portal, "portal", "/connexion/identite")
+}
+
+fn to_the_door(service: SocketAddr, client: &str, begin: &str) -> (String, String) {
+    let host = format!("host: {service}\r\n");
+    let (status, head, body) = get(service, begin, &host);
     assert_eq!(status, 303, "{body}");
     let mark = header(&head, "set-cookie").unwrap().split(';').next().unwrap().to_owned();
     let (identity, path) = parts(header(&head, "location").unwrap());
-    assert!(path.starts_with("/authorize?client_id=portal&request_uri="), "{path}");
+    assert!(path.starts_with(&format!("/authorize?client_id={client}&request_uri=")), "{path}");
     let (status, _, page) = get(identity, &path, &format!("host: {identity}\r\n"));
-    assert!(status == 200 && page.contains("<strong>portal</strong>"), "{page}");
+    assert!(status == 200 && page.contains(&format!("<strong>{client}</strong>")), "{page}");
     let (status, head, body) = form(identity, &path, "user=user0007&password=password-0007");
     assert_eq!(status, 303, "{body}");
     (header(&head, "location").unwrap().to_owned(), mark)
@@ -137,6 +141,28 @@ fn the_portal_signs_in_through_it_and_goes_on_without_it() {
     assert!(status == 503 && page.contains("<main"), "{page}");
     let (status, head, _) = form(at, "/connexion", "user=user0007&password=password-0007");
     assert!(status == 303 && header(&head, "location") == Some("/compte"), "{head}");
+}
+
+#[test]
+fn the_vault_is_opened_through_it_and_stays_open_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = Estate::start(&["identity", "--listen", "127.0.0.1:0"], dir.path());
+    let peer = format!("identity={}", identity.at("identity"));
+    let vault = Estate::start(&["vault", "--listen", "127.0.0.1:0", "--peer", &peer], dir.path());
+    let at = vault.at("vault");
+    let host = format!("host: {at}\r\n");
+    let (back, mark) = to_the_door(at, "vault", "/coffre/identite");
+    let (_, path) = parts(&back);
+    assert_eq!(get(at, &path, &host).0, 400, "in another browser");
+    let (status, head, body) = get(at, &path, &format!("{host}cookie: {mark}\r\n"));
+    assert!(status == 303 && header(&head, "location") == Some("/coffre"), "{body}");
+    let session = head.lines().find_map(|line| line.strip_prefix("set-cookie: vault_session=")).unwrap();
+    let session = format!("{host}cookie: vault_session={}\r\n", session.split(';').next().unwrap());
+    drop(identity);
+    let (status, _, body) = get(at, "/documents", &session);
+    assert!(status == 200 && body.contains("doc-0007-") && !body.contains("doc-0001-"), "{body}");
+    let (status, _, page) = get(at, "/coffre", &session);
+    assert!(status == 200 && page.contains("doc-0007-"), "{page}");
 }
 
 /// An access token and an ID token for the application.

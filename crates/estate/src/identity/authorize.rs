@@ -304,7 +304,7 @@ pub(super) async fn sign_in(
 
 /// Who is signed in, for the pages of this service.
 pub(super) async fn person(identity: &Identity, headers: &HeaderMap) -> Result<Option<User>, Problem> {
-    identity.sessions.find(headers).await
+    Ok(identity.find_with_age(headers).await?.map(|(user, ..)| user))
 }
 
 #[cfg(test)]

@@ -22,9 +22,10 @@ enum Place {
     Native,
 }
 
-const CLIENTS: [Client; 3] = [
+const CLIENTS: [Client; 4] = [
     Client { id: "portal", place: Place::Web(Service::Portal) },
     Client { id: "bank", place: Place::Web(Service::Bank) },
+    Client { id: "vault", place: Place::Web(Service::Vault) },
     Client { id: "app", place: Place::Native },
 ];
 

@@ -6,6 +6,7 @@ pub(crate) mod clients;
 mod keys;
 mod oauth;
 mod pages;
+mod passkeys;
 mod tokens;
 mod totp;
 
@@ -13,7 +14,7 @@ pub(crate) use authorize::with_parameters;
 
 use crate::credentials::{self, User};
 use crate::estate_key::EstateKey;
-use crate::kit::{Json, Kit, SignIn, private, sign_in};
+use crate::kit::{Json, Kit, SignIn, private};
 use crate::once::hash;
 use crate::people_claims;
 use crate::problem::Problem;
@@ -27,6 +28,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
+use std::sync::Arc;
+use webauthn_rs::prelude::Webauthn;
 
 pub(crate) const MIGRATIONS: &[&str] = &[
     "CREATE TABLE person (user TEXT PRIMARY KEY, given_name TEXT NOT NULL, family_name TEXT NOT NULL) STRICT, WITHOUT ROWID;",
@@ -34,6 +37,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     tokens::SCHEMA,
     authorize::SCHEMA,
     totp::SCHEMA,
+    passkeys::SCHEMA,
 ];
 
 pub(crate) const INVARIANTS: &[Invariant] = &[
@@ -52,16 +56,21 @@ pub(crate) const INVARIANTS: &[Invariant] = &[
         "SELECT count(*) FROM refresh r JOIN code c ON c.family = r.family WHERE c.used_ms IS NULL",
     ),
     zero(
-        "second steps are of people who are there",
-        "SELECT count(*) FROM totp WHERE user NOT IN (SELECT user FROM person)",
+        "one-time passwords and passkeys are of people who are there",
+        "SELECT (SELECT count(*) FROM totp WHERE user NOT IN (SELECT user FROM person))
+         + (SELECT count(*) FROM passkey WHERE user NOT IN (SELECT user FROM person))",
     ),
 ];
+
+/// How somebody signed in who took one step (RFC 8176).
+const PASSWORD_ALONE: &str = "pwd";
 
 #[derive(Clone)]
 struct Identity {
     kit: Kit,
     sessions: Sessions,
     key: Option<EstateKey>,
+    webauthn: Option<Arc<Webauthn>>,
 }
 
 impl Identity {
@@ -78,7 +87,8 @@ impl Identity {
         Ok((token, now_ms()))
     }
 
-    /// Who is signed in, how, and since when. A session of the plain sign-in is one by password.
+    /// Who is signed in, how, and since when. A session of the plain sign-in is one by password, and is none for people whose
+    /// sign-in takes a second step.
     async fn find_with_age(&self, headers: &HeaderMap) -> Result<Option<(User, String, i64)>, Problem> {
         let (Some(user), Some(token)) = (self.sessions.find(headers).await?, self.sessions.token(headers)) else {
             return Ok(None);
@@ -89,7 +99,12 @@ impl Identity {
         .bind(hash(token.as_bytes()).to_vec())
         .fetch_optional(&self.kit.store.reader)
         .await?;
-        Ok(row.map(|(since, amr)| (user, amr.unwrap_or_else(|| "pwd".to_owned()), since)))
+        let Some((since, amr)) = row else { return Ok(None) };
+        let amr = amr.unwrap_or_else(|| PASSWORD_ALONE.to_owned());
+        if amr == PASSWORD_ALONE && totp::is_on(self, &user.name).await? {
+            return Ok(None);
+        }
+        Ok(Some((user, amr, since)))
     }
 }
 
@@ -105,7 +120,16 @@ pub(crate) fn router(kit: &Kit) -> Router {
     if let Err(error) = &key {
         eprintln!("guichet-estate: identity: {error:#}; clients with secrets get no tokens");
     }
-    let state = Identity { kit: kit.clone(), sessions: kit.sessions(Life::DAY), key: key.ok() };
+    let webauthn = crate::relying_party::of(kit.service);
+    if let Err(error) = &webauthn {
+        eprintln!("guichet-estate: identity: {error:#}; nobody signs in by a passkey");
+    }
+    let state = Identity {
+        kit: kit.clone(),
+        sessions: kit.sessions(Life::DAY),
+        key: key.ok(),
+        webauthn: webauthn.ok().map(Arc::new),
+    };
     let routes = Router::new()
         .route("/.well-known/openid-configuration", kit.op("discovery", get(discovery)))
         .route("/.well-known/oauth-authorization-server", kit.op("discovery", get(discovery)))
@@ -113,6 +137,9 @@ pub(crate) fn router(kit: &Kit) -> Router {
         .route("/par", kit.op("par", post(authorize::push)))
         .route("/token", kit.op("token", post(tokens::give)))
         .route("/revoke", kit.op("revoke", post(tokens::revoke)))
+        .route("/passkeys/registration/start", kit.op("passkey", post(passkeys::register_start)))
+        .route("/passkeys/sign-in/start", kit.op("passkey", post(passkeys::sign_in_start)))
+        .route("/identite.js", kit.other(get(pages::script)))
         .merge(pages::routes(kit))
         .route("/login", kit.op("login", post(login)))
         .route("/userinfo", kit.op("userinfo", get(userinfo)));
@@ -165,17 +192,17 @@ async fn discovery(headers: HeaderMap) -> Response {
         .into_response()
 }
 
+/// For programs of the house: one step. It is not enough for people who have chosen to take two.
 async fn login(State(identity): State<Identity>, headers: HeaderMap, body: Json<SignIn>) -> Result<Response, Problem> {
-    let life = identity.sessions.life_s();
-    sign_in(
-        &identity.kit,
-        &identity.sessions,
-        &headers,
-        &body.value,
-        StatusCode::OK,
-        |_, token| json!({"access_token": token, "token_type": "Bearer", "expires_in": life}),
-    )
-    .await
+    let user = identity.kit.passwords.check(&body.value.user, &body.value.password).await?;
+    if totp::is_on(&identity, &user.name).await? {
+        let words = "this person's sign-in takes a second step: it is done at /moi, or through a client";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "second-step", words));
+    }
+    let token = identity.sessions.open(&user).await?;
+    let cookie = identity.sessions.set_cookie(&token, &headers)?;
+    let told = json!({"access_token": token, "token_type": "Bearer", "expires_in": identity.sessions.life_s()});
+    Ok(([(header::SET_COOKIE, cookie)], private(told)).into_response())
 }
 
 /// For an access token what its scope says; for a session of the plain sign-in the name and the address.
@@ -183,7 +210,7 @@ async fn userinfo(State(identity): State<Identity>, headers: HeaderMap) -> Resul
     if let Some(access) = tokens::access(&identity, &headers).await? {
         return Ok(private(people_claims::of(&access.sub, &access.scope)));
     }
-    let user = identity.sessions.require(&headers).await?;
+    let (user, ..) = identity.find_with_age(&headers).await?.ok_or_else(Problem::unauthenticated)?;
     let (given, family): (String, String) = sqlx::query_as("SELECT given_name, family_name FROM person WHERE user = ?")
         .bind(&user.name)
         .fetch_one(&identity.kit.store.reader)

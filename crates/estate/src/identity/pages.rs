@@ -1,7 +1,7 @@
 //! Pages for people: signing in for a service, one's own page, one-time passwords. Made on the server, without JavaScript.
 
 use super::authorize::{Parameters, Wanted, person, with_parameters};
-use super::{Identity, keys, totp};
+use super::{Identity, keys, passkeys, totp};
 use crate::credentials::User;
 use crate::gate::NotTheOperation;
 use crate::kit::Kit;
@@ -9,6 +9,7 @@ use crate::people::{Frame, errors_as_pages, page, same_site};
 use crate::people_claims;
 use crate::portal::pages::CSS;
 use crate::problem::Problem;
+use crate::store::rfc3339;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Form, Query, Request, State};
@@ -31,6 +32,8 @@ pub(super) fn routes(kit: &Kit) -> Router<Identity> {
         .route("/moi/totp", kit.op("page", post(begin)))
         .route("/moi/totp/confirmation", kit.op("page", post(confirm)))
         .route("/moi/totp/fin", kit.op("page", post(end)))
+        .route("/moi/cles", kit.op("page", post(make_passkey)))
+        .route("/moi/cles/fin", kit.op("page", post(end_passkey)))
         .layer(pages)
 }
 
@@ -47,6 +50,11 @@ pub(super) struct SignInForm {
     pub(super) half: String,
     #[serde(default)]
     pub(super) code: String,
+    /// What a passkey answered, as JSON, and to what.
+    #[serde(default)]
+    pub(super) ceremony: String,
+    #[serde(default)]
+    pub(super) credential: String,
 }
 
 /// What the page of a sign-in asks for.
@@ -54,19 +62,24 @@ pub(super) struct Step {
     user: String,
     half: String,
     wrong: bool,
+    wrong_passkey: bool,
 }
 
 impl Step {
     pub(super) fn password(user: &str) -> Self {
-        Self { user: user.to_owned(), half: String::new(), wrong: false }
+        Self { user: user.to_owned(), half: String::new(), wrong: false, wrong_passkey: false }
     }
 
     pub(super) fn wrong_password(user: &str) -> Self {
         Self { wrong: true, ..Self::password(user) }
     }
 
+    pub(super) fn wrong_passkey() -> Self {
+        Self { wrong_passkey: true, ..Self::password("") }
+    }
+
     pub(super) fn code(half: &str, wrong: bool) -> Self {
-        Self { user: String::new(), half: half.to_owned(), wrong }
+        Self { half: half.to_owned(), wrong, ..Self::password("") }
     }
 }
 
@@ -110,9 +123,15 @@ fn policy(redirect_uri: &str) -> Result<HeaderValue, Problem> {
     });
     let origin = redirect_uri.get(..end.unwrap_or(redirect_uri.len())).unwrap_or_default();
     let text = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self' {origin}; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{style}'; script-src 'self'; connect-src 'self'; form-action 'self' {origin}; base-uri 'none'; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&text).map_err(|error| Problem::internal(&error))
+}
+
+struct PasskeyRow {
+    id: String,
+    made: String,
+    used: Option<String>,
 }
 
 #[derive(Template)]
@@ -121,6 +140,7 @@ struct Me {
     frame: Frame,
     claims: Vec<(&'static str, String)>,
     totp: bool,
+    passkeys: Vec<PasskeyRow>,
     /// A secret that was just made.
     secret: Option<String>,
     /// Codes for the day on which the telephone is lost.
@@ -154,7 +174,10 @@ async fn my_page(identity: &Identity, frame: Frame, user: &User) -> Result<Me, P
     let claims = ["given_name", "family_name", "birthdate", "birthplace", "birthcountry", "email"];
     let claims = claims.map(|claim| (name(claim), told[claim].as_str().unwrap_or_default().to_owned())).to_vec();
     let totp = totp::is_on(identity, &user.name).await?;
-    Ok(Me { frame, claims, totp, secret: None, recovery: Vec::new(), wrong: false })
+    let row =
+        |card: passkeys::Card| PasskeyRow { id: card.id, made: rfc3339(card.made_ms), used: card.used_ms.map(rfc3339) };
+    let passkeys = passkeys::cards(identity, &user.name).await?.into_iter().map(row).collect();
+    Ok(Me { frame, claims, totp, passkeys, secret: None, recovery: Vec::new(), wrong: false })
 }
 
 async fn me(State(identity): State<Identity>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -210,7 +233,8 @@ async fn confirm(
         Err(sign_in) => return Ok(sign_in),
     };
     let frame = Frame::of(&headers);
-    match totp::confirm(&identity, &user.name, &form.code).await? {
+    let session = identity.sessions.token(&headers).unwrap_or_default();
+    match totp::confirm(&identity, &user.name, &form.code, session).await? {
         Some(recovery) => {
             let me = my_page(&identity, frame, &user).await?;
             page(StatusCode::OK, &Me { recovery, ..me })
@@ -239,6 +263,41 @@ async fn end(
     }
     totp::end(&identity, &user.name).await?;
     Ok(Redirect::to("/moi").into_response())
+}
+
+/// The form that the script sends at the end of a ceremony.
+async fn make_passkey(
+    State(identity): State<Identity>,
+    headers: HeaderMap,
+    Form(shown): Form<passkeys::Shown>,
+) -> Result<Response, Problem> {
+    same_site(&headers)?;
+    let user = passkeys::just_signed_in(&identity, &headers).await?;
+    passkeys::register(&identity, &user, &shown).await?;
+    Ok(Redirect::to("/moi").into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    id: String,
+}
+
+async fn end_passkey(
+    State(identity): State<Identity>,
+    headers: HeaderMap,
+    Form(which): Form<Which>,
+) -> Result<Response, Problem> {
+    same_site(&headers)?;
+    let user = passkeys::just_signed_in(&identity, &headers).await?;
+    passkeys::end(&identity, &user, &which.id).await?;
+    Ok(Redirect::to("/moi").into_response())
+}
+
+/// The browser's part of passkeys.
+pub(super) async fn script() -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+    (kind, include_str!("../../templates/identity/identite.js")).into_response()
 }
 
 #[derive(Default, Deserialize)]

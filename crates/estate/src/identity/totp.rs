@@ -2,8 +2,8 @@
 //!
 //! The secret is drawn from the estate's key and a number in the store: neither alone gives it away. A step is accepted once.
 
-use super::Identity;
 use super::pages::{SignInForm, Step};
+use super::{Identity, passkeys};
 use crate::bounds::{SECOND_STEP_MS, TOTP_REST_MS, TOTP_TRIES_MAX};
 use crate::credentials::User;
 use crate::once::hash;
@@ -33,6 +33,12 @@ pub(super) enum Steps {
 
 /// Takes one step of a sign-in.
 pub(super) async fn steps(identity: &Identity, form: &SignInForm) -> Result<Steps, Problem> {
+    if !form.credential.is_empty() {
+        return Ok(match passkeys::sign_in(identity, &form.ceremony, &form.credential).await? {
+            Some(user) => Steps::Done(user, passkeys::AMR),
+            None => Steps::Again(Step::wrong_passkey(), StatusCode::UNAUTHORIZED),
+        });
+    }
     if !form.half.is_empty() {
         let Some(user) = half_done(identity, &form.half)? else {
             return Ok(Steps::Again(Step::password(""), StatusCode::UNAUTHORIZED));
@@ -119,7 +125,13 @@ pub(super) async fn begin(identity: &Identity, user: &str) -> Result<String, Pro
 }
 
 /// Confirms with a first password, and gives the codes for the day on which the telephone is lost; they are shown once.
-pub(super) async fn confirm(identity: &Identity, user: &str, code: &str) -> Result<Option<Vec<String>>, Problem> {
+/// Sessions that took one step end for all that takes two, but for the one in which it was confirmed.
+pub(super) async fn confirm(
+    identity: &Identity,
+    user: &str,
+    code: &str,
+    session: &str,
+) -> Result<Option<Vec<String>>, Problem> {
     if !check(identity, user, code).await? {
         return Ok(None);
     }
@@ -130,6 +142,13 @@ pub(super) async fn confirm(identity: &Identity, user: &str, code: &str) -> Resu
         .bind(user)
         .execute(&mut *tx)
         .await?;
+    sqlx::query(
+        "INSERT INTO session_how (token_hash, amr) VALUES ($1, 'pwd otp')
+         ON CONFLICT (token_hash) DO UPDATE SET amr = excluded.amr",
+    )
+    .bind(hash(session.as_bytes()).to_vec())
+    .execute(&mut *tx)
+    .await?;
     sqlx::query("DELETE FROM recovery WHERE user = $1").bind(user).execute(&mut *tx).await?;
     for _ in 0..RECOVERY_CODES {
         let mut bytes = [0; 8];

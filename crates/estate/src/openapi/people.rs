@@ -87,7 +87,11 @@ pub(super) fn identity() -> Vec<Doc> {
         ["given_name", "family_name", "preferred_username", "birthdate", "gender", "birthplace", "birthcountry"];
     let by_scope: Vec<_> = by_scope.map(|name| (name, text())).into_iter().chain([("email", text())]).collect();
     let claims = object_with(&[("sub", text())], &by_scope);
-    vec![Doc::new("discovery", 200, discovery), login(200, session), Doc::new("userinfo", 200, claims).session()]
+    vec![
+        Doc::new("discovery", 200, discovery),
+        login(200, session).problems(&[401, 403]),
+        Doc::new("userinfo", 200, claims).session(),
+    ]
 }
 
 pub(super) fn vault() -> Vec<Doc> {

@@ -93,7 +93,7 @@ pub(crate) fn router(kit: &Kit) -> Router {
         kit: kit.clone(),
         sessions: kit.sessions(Life::SHORT),
         heads: Heads::open(&kit.store.dir).map_err(say).ok(),
-        webauthn: passkeys::relying_party().map_err(say).ok().map(Arc::new),
+        webauthn: crate::relying_party::of(kit.service).map_err(say).ok().map(Arc::new),
     };
     let routes = Router::new()
         .route("/login", kit.op("login", post(login)))

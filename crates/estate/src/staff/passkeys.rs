@@ -9,7 +9,6 @@ use crate::kit::{Json, private};
 use crate::once::hash;
 use crate::problem::Problem;
 use crate::store::{Tx, now_ms};
-use anyhow::Context as _;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
@@ -17,20 +16,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use webauthn_rs::prelude::{
-    Passkey, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential, Url, Uuid,
-    Webauthn, WebauthnBuilder,
+    Passkey, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential, Uuid,
+    Webauthn,
 };
-
-/// Where agents reach this service: `GUICHET_STAFF_ORIGIN`, by default `https://staff.localhost` on any port.
-pub(super) fn relying_party() -> anyhow::Result<Webauthn> {
-    let told = std::env::var("GUICHET_STAFF_ORIGIN").ok();
-    let any_port = told.is_none();
-    let origin = told.unwrap_or_else(|| "https://staff.localhost".to_owned());
-    let origin: Url = origin.parse().with_context(|| format!("GUICHET_STAFF_ORIGIN: {origin} is no origin"))?;
-    let id = origin.domain().context("GUICHET_STAFF_ORIGIN needs a name, not an address")?.to_owned();
-    let builder = WebauthnBuilder::new(&id, &origin).context("GUICHET_STAFF_ORIGIN can't be a relying party")?;
-    builder.rp_name("Poste de Guichet").allow_any_port(any_port).build().context("the relying party can't be made")
-}
 
 impl Staff {
     fn webauthn(&self) -> Result<&Webauthn, Problem> {

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
-const RETURN: &str = "https://portal.localhost:8443/oidc/retour";
+pub(super) const RETURN: &str = "https://portal.localhost:8443/oidc/retour";
 const VERIFIER: &str = "a-verifier-of-forty-three-characters-or-more-0";
 
 fn challenge() -> String {
@@ -19,7 +19,7 @@ fn challenge() -> String {
 }
 
 /// A right request of the portal, with some parameters changed; an empty value leaves one out.
-fn asked(changes: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(super) fn asked(changes: &[(&str, &str)]) -> Vec<(String, String)> {
     let challenge = challenge();
     let right = [
         ("response_type", "code"),
@@ -41,24 +41,24 @@ fn asked(changes: &[(&str, &str)]) -> Vec<(String, String)> {
     all
 }
 
-fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+pub(super) fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
     pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-struct House {
-    lab: Lab,
+pub(super) struct House {
+    pub(super) lab: Lab,
     secret: String,
 }
 
 impl House {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let lab = Lab::new(Service::Identity).await;
         let key = EstateKey::load_or_make(&lab.kit.store.dir).unwrap();
         let secret = clients::secret(&key, "portal");
         Self { lab, secret }
     }
 
-    async fn form(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+    pub(super) async fn form(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
         let body = with_parameters("", fields).trim_start_matches('?').to_owned();
         let headers: Vec<_> = [FORM, ("host", "identity.localhost:8443"), ("x-forwarded-proto", "https")]
             .iter()
@@ -79,7 +79,7 @@ impl House {
         parameter(&answer, "code").unwrap()
     }
 
-    async fn token(&self, changes: &[(&str, &str)], code: &str) -> Answer {
+    pub(super) async fn token(&self, changes: &[(&str, &str)], code: &str) -> Answer {
         let mut fields = vec![
             ("grant_type", "authorization_code"),
             ("client_id", "portal"),
@@ -97,7 +97,7 @@ impl House {
         self.form("/token", &[], &fields).await
     }
 
-    async fn change(&self, sql: &'static str) {
+    pub(super) async fn change(&self, sql: &'static str) {
         let mut tx = self.lab.kit.store.begin().await.unwrap();
         sqlx::query(sql).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
@@ -105,7 +105,7 @@ impl House {
 }
 
 /// A parameter of the address to which an answer leads.
-fn parameter(answer: &Answer, name: &str) -> Option<String> {
+pub(super) fn parameter(answer: &Answer, name: &str) -> Option<String> {
     let location = answer.headers["location"].to_str().unwrap();
     let query = location.split_once('?')?.1;
     query.split('&').find_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
@@ -260,6 +260,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 async fn one_time_passwords_are_a_second_step_each_good_once() {
     let house = House::new().await;
     let cookie = house.lab.cookie("/login", 5).await;
+    let elsewhere = house.lab.cookie("/login", 5).await;
     let inside = [("cookie", cookie.as_str())];
     let page = house.form("/moi/totp", &inside, &[]).await.right(200, "page");
     let secret = between(page.text(), "<p class=\"id\">", "<").to_owned();
@@ -269,6 +270,17 @@ async fn one_time_passwords_are_a_second_step_each_good_once() {
     assert_eq!(wrong.status, 422);
     let confirmed = house.form("/moi/totp/confirmation", &inside, &[("code", &one_time(&secret, -1))]).await;
     let recovery = between(confirmed.right(200, "page").text(), "<li class=\"id\">", "<").to_owned();
+
+    // One step is not enough any more: not for a new session, and not in one that is open elsewhere.
+    let password = serde_json::json!({"user": ids::user(5), "password": ids::password(5)});
+    house.lab.post("/login", &[], &password).await.wrong(403, "second-step");
+    let quiet = with_parameters("/authorize", &borrowed(&asked(&[("prompt", "none")])));
+    let elsewhere = [("cookie", elsewhere.as_str())];
+    let answer = house.lab.get(&quiet, &elsewhere).await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("login_required"));
+    house.lab.get("/userinfo", &elsewhere).await.wrong(401, "unauthenticated");
+    assert!(house.lab.get("/moi", &elsewhere).await.op().is_none(), "asked to sign in");
+    assert!(parameter(&house.lab.get(&quiet, &inside).await, "code").is_some());
 
     let path = with_parameters("/authorize", &borrowed(&asked(&[])));
     let half = async || {

@@ -6,6 +6,7 @@ mod documents;
 mod holds;
 mod identity;
 mod partners;
+mod passkeys;
 mod people;
 mod portal;
 mod staff;

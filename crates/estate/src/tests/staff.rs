@@ -14,7 +14,7 @@ use std::io::Read as _;
 use webauthn_rs::prelude::Url;
 
 /// A person at a software authenticator, who is verified where that is asked for.
-struct Person;
+pub(super) struct Person;
 
 #[async_trait::async_trait]
 impl UserValidationMethod for Person {

@@ -21,6 +21,7 @@ mod trail;
 use crate::bounds::{DOCUMENT_BYTES_MAX, EXPORTS_AT_ONCE_MAX};
 use crate::credentials::User;
 use crate::kit::Kit;
+use crate::oidc::Relying;
 use crate::problem::Problem;
 use crate::sessions::{Life, Sessions};
 use axum::Router;
@@ -38,6 +39,7 @@ struct Vault {
     master: Option<Key>,
     locks: dav_locks::AllLocks,
     exports: Arc<Semaphore>,
+    identity: Relying,
 }
 
 impl Vault {
@@ -50,6 +52,7 @@ impl Vault {
             master,
             locks: dav_locks::AllLocks::default(),
             exports: Arc::new(Semaphore::new(EXPORTS_AT_ONCE_MAX)),
+            identity: Relying::new(kit),
         }
     }
 

@@ -6,7 +6,9 @@ use super::text::action_words;
 use super::{Vault, documents, trail};
 use crate::bounds::DOCUMENT_BYTES_MAX;
 use crate::gate::NotTheOperation;
+use crate::identity::clients::RETURN_PATH;
 use crate::kit::{Kit, SignIn};
+use crate::oidc::Returned;
 use crate::once;
 use crate::people::{Frame, errors_as_pages, page, same_site};
 use crate::problem::Problem;
@@ -28,6 +30,8 @@ pub(super) fn routes(kit: &Kit) -> Router<Vault> {
     Router::new()
         .route("/coffre", kit.op("page", get(home)))
         .route("/coffre/connexion", kit.op("page", post(login)))
+        .route("/coffre/identite", kit.op("page", get(sign_in)))
+        .route(RETURN_PATH, kit.op("page", get(signed_in)))
         .route("/coffre/deconnexion", kit.op("page", post(logout)))
         .route("/coffre/depot", kit.op_with_body("page", DOCUMENT_BYTES_MAX + FORM_BYTES_MORE, post(deposit)))
         .route("/coffre/trace", kit.op("page", get(trail_page)))
@@ -94,6 +98,26 @@ async fn login(State(vault): State<Vault>, headers: HeaderMap, Form(form): Form<
     let token = vault.sessions.open(&user).await?;
     let cookie = vault.sessions.set_cookie(&token, &headers)?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/coffre")).into_response())
+}
+
+/// To the identity service.
+async fn sign_in(State(vault): State<Vault>, headers: HeaderMap) -> Result<Response, Problem> {
+    vault.identity.begin(&headers).await
+}
+
+/// Back from it.
+async fn signed_in(
+    State(vault): State<Vault>,
+    Query(returned): Query<Returned>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let user = vault.identity.finish(&returned, &headers).await?;
+    let token = vault.sessions.open(&user).await?;
+    let mut response = Redirect::to("/coffre").into_response();
+    for cookie in [vault.sessions.set_cookie(&token, &headers)?, vault.identity.end_cookie()?] {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
 }
 
 async fn logout(State(vault): State<Vault>, headers: HeaderMap) -> Result<Response, Problem> {

@@ -58,6 +58,7 @@ CREATE INDEX trail_document ON trail (owner, document, at_ms);
 CREATE TRIGGER trail_kept BEFORE UPDATE ON trail BEGIN SELECT RAISE(ABORT, 'the trail is append-only'); END;
 CREATE TRIGGER trail_stays BEFORE DELETE ON trail BEGIN SELECT RAISE(ABORT, 'the trail is append-only'); END;
 ",
+    crate::oidc::SCHEMA,
 ];
 
 pub(crate) const INVARIANTS: &[Invariant] = &[

@@ -152,6 +152,29 @@ impl Browser {
         self.visit()
     }
 
+    /// Presses the button that a selector finds, and gives the page that comes.
+    pub(crate) fn press(&mut self, button: &str) -> Visit {
+        self.events.clear();
+        self.evaluate(&format!("document.querySelector({}).click()", json!(button)));
+        self.wait_for_load();
+        self.visit()
+    }
+
+    /// Adds an authenticator that makes sure who holds it, and says yes.
+    pub(crate) fn add_authenticator(&mut self) {
+        let options = json!({
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
+            "isUserVerified": true, "automaticPresenceSimulation": true,
+        });
+        self.call("WebAuthn.enable", json!({}));
+        self.call("WebAuthn.addVirtualAuthenticator", json!({ "options": options }));
+    }
+
+    /// Lets the pages' own scripts run, or not.
+    pub(crate) fn run_scripts(&mut self, run: bool) {
+        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": !run }));
+    }
+
     fn visit(&mut self) -> Visit {
         let of = |method: &str| self.events.iter().filter(|event| event["method"] == method).collect::<Vec<_>>();
         let requests = of("Network.requestWillBeSent")

@@ -39,3 +39,33 @@ fn the_portal_is_entered_by_way_of_the_identity_service() {
         check(&mut browser, &house, "identity-me", &visit, language, width);
     }
 }
+
+#[test]
+fn a_passkey_is_made_and_opens_the_portal() {
+    let house = House::open("");
+    let mut browser = Browser::start(house.dir.path());
+    browser.add_authenticator();
+    let me = format!("https://identity.localhost:{}/moi", house.https);
+    browser.open(&me, 320, "en");
+    browser.evaluate("document.querySelector('input[name=user]').value = 'user0004'");
+    assert_eq!(browser.submit("input[name=password]", "password-0004").status, 200);
+    browser.run_scripts(true);
+    browser.open(&me, 320, "en");
+    let visit = browser.press("#make-passkey button");
+    let text = browser.evaluate("document.querySelector('main').innerText").as_str().unwrap().to_owned();
+    assert!(text.contains("Made on"), "{text}");
+    check(&mut browser, &house, "identity-passkey", &visit, "en", 320);
+
+    browser.call("Network.clearBrowserCookies", serde_json::json!({}));
+    browser.run_scripts(true);
+    let portal = format!("https://portal.localhost:{}/connexion/identite", house.https);
+    let visit = browser.open(&portal, 320, "en");
+    check(&mut browser, &house, "identity-by-passkey", &visit, "en", 320);
+    browser.run_scripts(true);
+    browser.evaluate("document.querySelector('#passkey-user').value = 'user0004'");
+    let visit = browser.press("#use-passkey button");
+    let place = browser.evaluate("location.hostname + location.pathname");
+    assert_eq!(place, "portal.localhost/compte", "{visit:?}");
+    let text = browser.evaluate("document.querySelector('main').innerText").as_str().unwrap().to_owned();
+    assert!(text.contains("user0004@example.invalid"), "{text}");
+}
