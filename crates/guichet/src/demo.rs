@@ -289,7 +289,8 @@ fn directory(arguments: &DemoArgs, dir: &Path) -> String {
          guichet estate terminal pay --amount 12.50{rails}\n      \
          guichet estate terminal withdraw --amount 40{rails}\n\n\
          The certificate is this demo's own: a browser asks once whether to go on.\n\
-         Sign in as user0001 with password-0001. Ctrl-C ends all of it.\n\n",
+         Sign in as user0001 with password-0001: on the portal (through identity too), at bank …/espace, vault …/coffre, identity …/moi.\n\
+         Ctrl-C ends all of it.\n\n",
         files = dir.display(),
         port = arguments.https_port,
         log = dir.join("access.log").display(),
