@@ -194,7 +194,7 @@ pub const CARD_DAY_CENTS_MAX: i64 = 500_000;
 /// Payments of one card in 24 hours.
 pub const CARD_DAY_COUNT_MAX: i64 = 1000;
 /// How long the rails wait for the bank before they decide by themselves: card terminals give up after a few seconds.
-pub const CORE_PATIENCE_MAX: Duration = Duration::from_millis(1500);
+pub const CORE_PATIENCE: Duration = Duration::from_millis(1500);
 /// For how long the rails leave a bank alone that did not answer.
 pub const CORE_REST: Duration = Duration::from_secs(2);
 /// Cents of one card payment that the rails approve while the bank is away.
@@ -351,7 +351,7 @@ const _: () = assert!(PROPERTY_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(CARD_CENTS_MAX < CARD_DAY_CENTS_MAX);
 const _: () = assert!(STAND_IN_CENTS_MAX < CARD_CENTS_MAX && STAND_IN_DAY_CENTS_MAX < CARD_DAY_CENTS_MAX);
 const _: () = assert!(CARD_DAY_CENTS_MAX < INTERNAL_CENTS_MAX);
-const _: () = assert!(CORE_PATIENCE_MAX.as_millis() < PEER_CALL_MAX.as_millis());
+const _: () = assert!(CORE_PATIENCE.as_millis() < PEER_CALL_MAX.as_millis());
 const _: () = assert!(ADVICE_PAUSE_MIN.as_millis() < ADVICE_PAUSE_MAX.as_millis());
 const _: () = assert!(PEER_CONNECT_MAX.as_millis() < PEER_CALL_MAX.as_millis());
 const _: () = assert!(PEER_CALL_MAX.as_millis() < HANDLER_MAX.as_millis());

@@ -15,6 +15,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use http::StatusCode;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,6 +52,18 @@ impl Passwords {
     pub(crate) fn new(store: &Store) -> Self {
         let checks = Arc::new(Semaphore::new(PASSWORD_CHECKS_MAX));
         Self { store: store.clone(), checks, waiting: Arc::default() }
+    }
+
+    /// As [`Passwords::check`], for pages, which say themselves that something is wrong.
+    ///
+    /// # Errors
+    /// When too many wait, or the store fails.
+    pub(crate) async fn find(&self, name: &str, password: &str) -> Result<Option<User>, Problem> {
+        match self.check(name, password).await {
+            Ok(user) => Ok(Some(user)),
+            Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Ok(None),
+            Err(problem) => Err(problem),
+        }
     }
 
     /// The user, if name and password are right. Takes as long for a name that does not exist.

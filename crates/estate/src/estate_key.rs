@@ -2,19 +2,26 @@
 //!
 //! It stands in the data folder, since who can read that can read the stores too. Services that run apart need the same file.
 
-use crate::bounds::KEY_FILE_BYTES_MAX;
+use crate::bounds::{BODY_BYTES_MAX, HANDLER_MAX, INTERNAL_AT_ONCE_MAX};
+use crate::key_file;
 use crate::once::hash;
-use anyhow::{Context as _, ensure};
+use crate::problem::Problem;
+use anyhow::ensure;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
 use sha2::Sha256;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// The header that bears it.
 pub(crate) const HEADER: &str = "x-estate-key";
 const FILE: &str = "estate.key";
+const WHAT: &str = "the estate's key";
 
 /// The key, as text for a header; never shown.
 #[derive(Clone)]
@@ -51,43 +58,50 @@ impl EstateKey {
     /// When the file can't be written, others may read it, or it is no key.
     pub(crate) fn load_or_make(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(FILE);
-        let place = path.display();
         if !path.exists() {
-            make(dir).with_context(|| format!("{place}: can't write the estate's key"))?;
+            key_file::make(&path, WHAT, &hex::encode(key_file::random()?))?;
         }
-        let file = std::fs::File::open(&path).with_context(|| format!("{place}: can't read the estate's key"))?;
-        let mode = file.metadata()?.permissions().mode();
-        ensure!(mode & 0o077 == 0, "{place}: others may read the estate's key; chmod 600 it");
-        let mut text = String::new();
-        file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).with_context(|| format!("{place}: is no key"))?;
-        let text = text.trim();
-        let whole = text.len() == 64 && hex::decode(text).is_ok();
-        ensure!(whole, "{place}: a key is 64 hexadecimal digits; remove the file, and a new one is made");
-        Ok(Self(text.to_owned()))
+        let text = key_file::read(&path, WHAT, "")?;
+        let whole = text.len() == 64 && hex::decode(&text).is_ok();
+        ensure!(whole, "{}: a key is 64 hexadecimal digits; restore the file", path.display());
+        Ok(Self(text))
     }
 }
 
-/// Writes a key beside its place and links it there: it appears whole, and the first of several makers wins.
-fn make(dir: &Path) -> std::io::Result<()> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
-    let draft = dir.join(format!("{FILE}.{}", uuid::Uuid::new_v4().simple()));
-    let written = (|| {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        writeln!(file, "{}", hex::encode(key))?;
-        file.sync_all()?;
-        match std::fs::hard_link(&draft, dir.join(FILE)) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            linked => linked,
-        }
-    })();
-    let removed = std::fs::remove_file(&draft);
-    written.and(removed)
+/// Who is let in to what is for services of the estate alone, and how many at once.
+#[derive(Clone)]
+pub(crate) struct Door {
+    key: Option<EstateKey>,
+    places: Arc<Semaphore>,
+}
+
+impl Door {
+    pub(crate) fn new(key: Option<EstateKey>) -> Self {
+        Self { key, places: Arc::new(Semaphore::new(INTERNAL_AT_ONCE_MAX)) }
+    }
+
+    /// Puts the door before routes: bodies of the usual size, read within the usual time, and only from holders of the key.
+    pub(crate) fn before(self, routes: Router) -> Router {
+        routes.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).layer(from_fn_with_state(self, enter))
+    }
+}
+
+/// Whoever has no key is told that there is nothing here, before a byte of the body is read.
+async fn enter(State(door): State<Door>, request: Request, next: Next) -> Response {
+    if !door.key.is_some_and(|key| key.opens(request.headers())) {
+        return Problem::not_found("page").into_response();
+    }
+    let Ok(_place) = door.places.try_acquire() else {
+        return Problem::busy("too many operations of other services are under way").into_response();
+    };
+    let served = tokio::time::timeout(HANDLER_MAX, next.run(request)).await;
+    served.unwrap_or_else(|_| Problem::busy("this took too long").into_response())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn one_key_whoever_asks_first_and_closed_to_others() {

@@ -27,6 +27,7 @@ mod credentials;
 mod estate_key;
 mod gate;
 mod identity;
+mod key_file;
 mod kit;
 mod ledger;
 mod money;

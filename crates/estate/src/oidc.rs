@@ -11,6 +11,7 @@ use crate::once::hash;
 use crate::peers::PeerAnswer;
 use crate::problem::Problem;
 use crate::service::Service;
+use crate::sessions::Sessions;
 use crate::store::now_ms;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -188,7 +189,7 @@ impl Relying {
     ///
     /// # Errors
     /// When it is not the answer to a sign-in that this browser began, or the identity service does not stand by it.
-    pub(crate) async fn finish(&self, returned: &Returned, headers: &HeaderMap) -> Result<User, Problem> {
+    async fn finish(&self, returned: &Returned, headers: &HeaderMap) -> Result<User, Problem> {
         let cookie = format!("{}=", self.cookie());
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let began = lines.flat_map(|line| line.split(';')).find_map(|pair| pair.trim().strip_prefix(&cookie));
@@ -249,6 +250,23 @@ impl Relying {
         .await?;
         tx.commit().await?;
         Ok(user)
+    }
+
+    /// As [`Relying::finish`], and opens a session.
+    ///
+    /// # Errors
+    /// As [`Relying::finish`].
+    pub(crate) async fn enter(
+        &self,
+        sessions: &Sessions,
+        returned: &Returned,
+        headers: &HeaderMap,
+        to: &str,
+    ) -> Result<Response, Problem> {
+        let user = self.finish(returned, headers).await?;
+        let mut response = sessions.enter(&user, headers, to).await?;
+        response.headers_mut().append(header::SET_COOKIE, self.end_cookie()?);
+        Ok(response)
     }
 
     /// What the identity service told of a user at the last sign-in through it.
@@ -313,7 +331,7 @@ impl Relying {
     }
 
     /// Removes the mark of a sign-in from the browser.
-    pub(crate) fn end_cookie(&self) -> Result<HeaderValue, Problem> {
+    fn end_cookie(&self) -> Result<HeaderValue, Problem> {
         let text = format!("{}=; Path={RETURN_PATH}; HttpOnly; SameSite=Lax; Max-Age=0", self.cookie());
         HeaderValue::from_str(&text).map_err(|error| Problem::internal(&error))
     }

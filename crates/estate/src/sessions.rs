@@ -6,6 +6,7 @@ use crate::once::hash;
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::store::{Store, now_ms};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, header};
@@ -119,6 +120,18 @@ impl Sessions {
             .execute(&mut *tx)
             .await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Opens a session for somebody at a page, and leads on.
+    pub(crate) async fn enter(&self, user: &User, headers: &HeaderMap, to: &str) -> Result<Response, Problem> {
+        let token = self.open(user).await?;
+        Ok(([(header::SET_COOKIE, self.set_cookie(&token, headers)?)], Redirect::to(to)).into_response())
+    }
+
+    /// Ends the session of somebody at a page, and leads on.
+    pub(crate) async fn leave(&self, headers: &HeaderMap, to: &str) -> Result<Response, Problem> {
+        self.close(headers).await?;
+        Ok(([(header::SET_COOKIE, self.set_cookie("", headers)?)], Redirect::to(to)).into_response())
     }
 
     /// The `Set-Cookie` of a token; an empty token removes the cookie.

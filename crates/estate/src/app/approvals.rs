@@ -2,17 +2,17 @@
 //! bank books or voids, once, however often it is told.
 
 use super::App;
-use crate::bounds::{APPROVALS_WAITING_PER_USER_MAX, BODY_BYTES_MAX};
-use crate::estate_key::HEADER;
+use crate::bounds::APPROVALS_WAITING_PER_USER_MAX;
+use crate::estate_key::{Door, HEADER};
 use crate::ids;
 use crate::kit::{Json, private};
 use crate::problem::Problem;
 use crate::service::Service;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::post;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -32,14 +32,12 @@ struct Question {
 }
 
 pub(super) fn routes(app: App) -> Router {
-    Router::new().route("/internal/approvals", post(put)).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(app)
+    let door = Door::new(app.key.clone());
+    door.before(Router::new().route("/internal/approvals", post(put)).with_state(app))
 }
 
 /// `POST /internal/approvals`: for the bank alone. The same again changes nothing.
-async fn put(State(app): State<App>, headers: HeaderMap, body: Json<Question>) -> Result<Response, Problem> {
-    if !app.key.as_ref().is_some_and(|key| key.opens(&headers)) {
-        return Err(Problem::not_found("page"));
-    }
+async fn put(State(app): State<App>, body: Json<Question>) -> Result<Response, Problem> {
     let Question { id, user, amount_cents, payee_iban, payee_name } = &body.value;
     if ids::user_number(user).is_none() || !ids::plain(id, 8, 64, "-_") || payee_name.chars().count() > 140 {
         return Err(Problem::invalid("this is no question that a user could answer"));

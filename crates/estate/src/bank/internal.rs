@@ -5,32 +5,23 @@
 
 use super::holds::{self, Wanted};
 use super::{Bank, approvals};
-use crate::bounds::{BODY_BYTES_MAX, HOLD_LIFE_S_MAX, INTERNAL_AT_ONCE_MAX, INTERNAL_CENTS_MAX};
-use crate::estate_key::EstateKey;
+use crate::bounds::{HOLD_LIFE_S_MAX, INTERNAL_CENTS_MAX};
+use crate::estate_key::Door;
 use crate::ids;
 use crate::kit::{Json, private};
 use crate::problem::Problem;
 use crate::seed;
 use crate::store::{Tx, now_ms};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::{Path, State};
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
-
-#[derive(Clone)]
-struct Door {
-    key: Option<EstateKey>,
-    places: Arc<Semaphore>,
-}
 
 pub(super) fn routes(bank: Bank) -> Router {
-    let door = Door { key: bank.key.clone(), places: Arc::new(Semaphore::new(INTERNAL_AT_ONCE_MAX)) };
-    Router::new()
+    let door = Door::new(bank.key.clone());
+    let routes = Router::new()
         .route("/internal/holds", post(hold))
         .route("/internal/debits", post(debit))
         .route("/internal/credits", post(credit))
@@ -38,20 +29,8 @@ pub(super) fn routes(bank: Bank) -> Router {
         .route("/internal/approvals", post(approvals::decided))
         .route("/internal/balances", post(balance))
         .route("/internal/accounts/{name}", get(account))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(door, enter))
-        .with_state(bank)
-}
-
-/// Whoever has no key is told that there is nothing here.
-async fn enter(State(door): State<Door>, request: Request, next: Next) -> Response {
-    if !door.key.is_some_and(|key| key.opens(request.headers())) {
-        return Problem::not_found("page").into_response();
-    }
-    let Ok(_place) = door.places.try_acquire() else {
-        return Problem::busy("too many operations of the rails are under way").into_response();
-    };
-    next.run(request).await
+        .with_state(bank);
+    door.before(routes)
 }
 
 #[derive(Deserialize)]

@@ -98,17 +98,11 @@ async fn home(State(bank): State<Bank>, headers: HeaderMap) -> Result<Response, 
 
 async fn login(State(bank): State<Bank>, headers: HeaderMap, Form(form): Form<SignIn>) -> Result<Response, Problem> {
     same_site(&headers)?;
-    let user = match bank.kit.passwords.check(&form.user, &form.password).await {
-        Ok(user) => user,
-        Err(problem) if problem.status == StatusCode::UNAUTHORIZED => {
-            let user = form.user.chars().take(64).collect();
-            return page(StatusCode::UNAUTHORIZED, &Login { frame: Frame::of(&headers), user, wrong: true });
-        }
-        Err(problem) => return Err(problem),
+    let Some(user) = bank.kit.passwords.find(&form.user, &form.password).await? else {
+        let user = form.user.chars().take(64).collect();
+        return page(StatusCode::UNAUTHORIZED, &Login { frame: Frame::of(&headers), user, wrong: true });
     };
-    let token = bank.sessions.open(&user).await?;
-    let cookie = bank.sessions.set_cookie(&token, &headers)?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/espace")).into_response())
+    bank.sessions.enter(&user, &headers, "/espace").await
 }
 
 /// To the identity service.
@@ -122,20 +116,12 @@ async fn signed_in(
     Query(returned): Query<Returned>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = bank.identity.finish(&returned, &headers).await?;
-    let token = bank.sessions.open(&user).await?;
-    let mut response = Redirect::to("/espace").into_response();
-    for cookie in [bank.sessions.set_cookie(&token, &headers)?, bank.identity.end_cookie()?] {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    Ok(response)
+    bank.identity.enter(&bank.sessions, &returned, &headers, "/espace").await
 }
 
 async fn logout(State(bank): State<Bank>, headers: HeaderMap) -> Result<Response, Problem> {
     same_site(&headers)?;
-    bank.sessions.close(&headers).await?;
-    let cookie = bank.sessions.set_cookie("", &headers)?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/espace")).into_response())
+    bank.sessions.leave(&headers, "/espace").await
 }
 
 struct EntryRow {

@@ -334,18 +334,12 @@ async fn login(
     Form(form): Form<SignIn>,
 ) -> Result<Response, Problem> {
     same_site(&headers)?;
-    let user = match portal.kit.passwords.check(&form.user, &form.password).await {
-        Ok(user) => user,
-        Err(problem) if problem.status == StatusCode::UNAUTHORIZED => {
-            let user = form.user.chars().take(64).collect();
-            let again = Login { t: language(&headers), css: CSS, here: "account", user, wrong: true };
-            return page(StatusCode::UNAUTHORIZED, &again, "no-store");
-        }
-        Err(problem) => return Err(problem),
+    let Some(user) = portal.kit.passwords.find(&form.user, &form.password).await? else {
+        let user = form.user.chars().take(64).collect();
+        let again = Login { t: language(&headers), css: CSS, here: "account", user, wrong: true };
+        return page(StatusCode::UNAUTHORIZED, &again, "no-store");
     };
-    let token = portal.sessions.open(&user).await?;
-    let cookie = portal.sessions.set_cookie(&token, &headers)?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/compte")).into_response())
+    portal.sessions.enter(&user, &headers, "/compte").await
 }
 
 /// `GET /connexion/identite`: to the identity service.
@@ -359,14 +353,7 @@ async fn signed_in(
     Query(returned): Query<Returned>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = portal.identity.finish(&returned, &headers).await?;
-    let token = portal.sessions.open(&user).await?;
-    let mut response = Redirect::to("/compte").into_response();
-    let cookies = [portal.sessions.set_cookie(&token, &headers)?, portal.identity.end_cookie()?];
-    for cookie in cookies {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    Ok(response)
+    portal.identity.enter(&portal.sessions, &returned, &headers, "/compte").await
 }
 
 #[derive(Template)]
@@ -413,7 +400,5 @@ async fn account(State(portal): State<Portal>, headers: HeaderMap) -> Result<Res
 
 async fn logout(State(portal): State<Portal>, headers: HeaderMap) -> Result<Response, Problem> {
     same_site(&headers)?;
-    portal.sessions.close(&headers).await?;
-    let cookie = portal.sessions.set_cookie("", &headers)?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+    portal.sessions.leave(&headers, "/").await
 }

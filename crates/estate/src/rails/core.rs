@@ -1,22 +1,33 @@
 //! The bank as the rails ask it: straight to its listener, with the estate's key, and not for long. A bank that did not answer
 //! is left alone for a moment, so that a card waits for it once and not each time.
 
-use crate::bounds::{CORE_PATIENCE_MAX, CORE_REST};
+use crate::bounds::{CORE_PATIENCE, CORE_REST, PEER_CALL_MAX};
 use crate::estate_key::{EstateKey, HEADER};
 use crate::kit::Kit;
 use crate::peers::Peers;
 use crate::service::Service;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Says how long the rails wait for the bank, in milliseconds.
+const PATIENCE_VARIABLE: &str = "GUICHET_RAILS_PATIENCE_MS";
 
 /// The way to the bank.
 #[derive(Clone, Debug)]
 pub(crate) struct Core {
     peers: Peers,
     key: Option<EstateKey>,
+    patience: Duration,
     /// Until when the bank is left alone.
     rests_until: Arc<Mutex<Option<Instant>>>,
+}
+
+/// How long the bank is waited for: what the environment says, in milliseconds, as for tests on a slow machine.
+fn patience() -> Duration {
+    let told = std::env::var(PATIENCE_VARIABLE).ok().and_then(|told| told.parse().ok());
+    told.map_or(CORE_PATIENCE, Duration::from_millis).min(PEER_CALL_MAX)
 }
 
 /// What the bank said.
@@ -44,7 +55,7 @@ impl Core {
         if let Err(error) = &key {
             eprintln!("guichet-estate: rails: {error:#}; cards are decided without the bank");
         }
-        Self { peers: kit.peers.clone(), key: key.ok(), rests_until: Arc::default() }
+        Self { peers: kit.peers.clone(), key: key.ok(), patience: patience(), rests_until: Arc::default() }
     }
 
     /// Asks, unless the bank did not answer a moment ago.
@@ -67,7 +78,7 @@ impl Core {
         let key = self.key.as_ref().ok_or(Away)?;
         let headers = [("content-type", "application/json"), (HEADER, key.text())];
         let asked = self.peers.call(Service::Bank, "POST", path, &headers, body.to_string());
-        let answer = tokio::time::timeout(CORE_PATIENCE_MAX, asked).await;
+        let answer = tokio::time::timeout(self.patience, asked).await;
         let said = match answer {
             Ok(Ok(answer)) => {
                 let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();

@@ -49,13 +49,18 @@ pub(super) const INVARIANTS: [Invariant; 2] = [
 struct Payments {
     kit: Kit,
     cards: Cards,
+    key: Option<EstateKey>,
 }
 
 pub(super) fn routes(kit: &Kit) -> Router {
     Router::new()
         .route("/payments", kit.op("payment", post(ask)))
         .route("/payments/{id}/confirm", kit.op("payment-code", post(confirm)))
-        .with_state(Payments { kit: kit.clone(), cards: Cards::new(kit) })
+        .with_state(Payments {
+            kit: kit.clone(),
+            cards: Cards::new(kit),
+            key: EstateKey::load_or_make(&kit.store.dir).ok(),
+        })
 }
 
 #[derive(Deserialize)]
@@ -69,7 +74,7 @@ struct Wanted {
 
 impl Payments {
     fn mac(&self, what: &str, id: &str, amount_cents: i64, merchant: &str, code: &str) -> Result<String, Problem> {
-        let key = EstateKey::load_or_make(&self.kit.store.dir).map_err(|error| Problem::internal(&error))?;
+        let key = self.key.as_ref().ok_or_else(|| Problem::internal(&"there is no estate key"))?;
         Ok(key.derive(&format!("{what}\n{id}\n{amount_cents}\nEUR\n{merchant}\n{code}")))
     }
 }

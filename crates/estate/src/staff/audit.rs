@@ -4,13 +4,12 @@
 //! (`GUICHET_STAFF_HEADS`), show that: at each start the last of them must be found in the store.
 
 use crate::bounds::{AUDIT_PAGE_MAX, HEADS_TAIL_BYTES_MAX};
+use crate::key_file;
 use crate::once::hash;
 use crate::problem::Problem;
 use crate::store::{Store, Tx, now_ms, rfc3339};
 use crate::verify::{Chain, Link};
 use anyhow::{Context as _, ensure};
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _};
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -79,7 +78,10 @@ impl Heads {
             .mode(0o600)
             .open(folder.join("heads.jsonl"));
         let file = file.with_context(|| format!("{place}: can't write signed heads"))?;
-        Ok(Self { key: Arc::new(signing_key(dir)?), file: Arc::new(Mutex::new(file)) })
+        Ok(Self {
+            key: Arc::new(key_file::signing_key(&dir.join("staff-audit.key"), "the key of the audit")?),
+            file: Arc::new(Mutex::new(file)),
+        })
     }
 
     pub(super) fn sign(&self, entries: i64, hash: &str) -> Head {
@@ -134,26 +136,6 @@ impl Heads {
         let Some(line) = whole.lines().next_back() else { return Ok(None) };
         Ok(Some(serde_json::from_str(line).context("the last signed head can't be read")?))
     }
-}
-
-fn signing_key(dir: &Path) -> anyhow::Result<SigningKey> {
-    let path = dir.join("staff-audit.key");
-    let place = path.display();
-    if path.exists() {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{place}: can't read"))?;
-        return SigningKey::from_pkcs8_pem(&text).with_context(|| format!("{place}: is no Ed25519 key in PKCS#8 PEM"));
-    }
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    let key = SigningKey::from_bytes(&bytes);
-    let text = key.to_pkcs8_pem(LineEnding::LF).context("the key can't be written as PEM")?;
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().with_context(|| format!("{place}: can't write"))?;
-    Ok(key)
 }
 
 /// Adds entries, commits, and keeps the signed head: only then may what they tell of be done. Gives the number of the last.

@@ -8,6 +8,7 @@ mod replay;
 use crate::capacity::ServiceCapacity;
 use crate::counter::journal;
 use crate::estate_key::EstateKey;
+use crate::key_file;
 use crate::kit::Kit;
 use crate::peers::Peers;
 use crate::server;
@@ -16,13 +17,10 @@ use crate::store::Store;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use desk::Desk;
-use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -72,7 +70,8 @@ pub(crate) async fn run(options: &Till) -> anyhow::Result<ExitCode> {
     if let Some(tx) = fresh {
         tx.commit().await?;
     }
-    let key = signing_key(&options.data)?;
+    // It never leaves the terminal.
+    let key = key_file::signing_key(&options.data.join("till.key"), "the terminal's key")?;
     let enrolment_code = options.enrolment.as_deref().map(|dir| {
         let estate = EstateKey::load_or_make(dir)?;
         anyhow::Ok(crate::counter::terminals::enrolment_code(&estate, &options.office, &options.terminal))
@@ -104,29 +103,4 @@ pub(crate) async fn run(options: &Till) -> anyhow::Result<ExitCode> {
     let _ = tokio::join!(serving, replaying);
     store.close().await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The key of the terminal; it never leaves it.
-fn signing_key(dir: &Path) -> anyhow::Result<SigningKey> {
-    let path = dir.join("till.key");
-    let place = path.display();
-    if path.exists() {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{place}: can't read"))?;
-        return SigningKey::from_pkcs8_pem(&text).with_context(|| format!("{place}: is no Ed25519 key in PKCS#8 PEM"));
-    }
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    let key = SigningKey::from_bytes(&bytes);
-    let text = key.to_pkcs8_pem(LineEnding::LF).context("the key can't be written as PEM")?;
-    let draft = dir.join("till.key.new");
-    let write = || -> std::io::Result<()> {
-        let _ = std::fs::remove_file(&draft);
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&draft, &path)?;
-        std::fs::File::open(dir)?.sync_all()
-    };
-    write().with_context(|| format!("{place}: can't write the terminal's key"))?;
-    Ok(key)
 }

@@ -87,17 +87,11 @@ async fn home(State(vault): State<Vault>, headers: HeaderMap) -> Result<Response
 
 async fn login(State(vault): State<Vault>, headers: HeaderMap, Form(form): Form<SignIn>) -> Result<Response, Problem> {
     same_site(&headers)?;
-    let user = match vault.kit.passwords.check(&form.user, &form.password).await {
-        Ok(user) => user,
-        Err(problem) if problem.status == StatusCode::UNAUTHORIZED => {
-            let user = form.user.chars().take(64).collect();
-            return page(StatusCode::UNAUTHORIZED, &Login { frame: Frame::of(&headers), user, wrong: true });
-        }
-        Err(problem) => return Err(problem),
+    let Some(user) = vault.kit.passwords.find(&form.user, &form.password).await? else {
+        let user = form.user.chars().take(64).collect();
+        return page(StatusCode::UNAUTHORIZED, &Login { frame: Frame::of(&headers), user, wrong: true });
     };
-    let token = vault.sessions.open(&user).await?;
-    let cookie = vault.sessions.set_cookie(&token, &headers)?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/coffre")).into_response())
+    vault.sessions.enter(&user, &headers, "/coffre").await
 }
 
 /// To the identity service.
@@ -111,20 +105,12 @@ async fn signed_in(
     Query(returned): Query<Returned>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = vault.identity.finish(&returned, &headers).await?;
-    let token = vault.sessions.open(&user).await?;
-    let mut response = Redirect::to("/coffre").into_response();
-    for cookie in [vault.sessions.set_cookie(&token, &headers)?, vault.identity.end_cookie()?] {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    Ok(response)
+    vault.identity.enter(&vault.sessions, &returned, &headers, "/coffre").await
 }
 
 async fn logout(State(vault): State<Vault>, headers: HeaderMap) -> Result<Response, Problem> {
     same_site(&headers)?;
-    vault.sessions.close(&headers).await?;
-    let cookie = vault.sessions.set_cookie("", &headers)?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/coffre")).into_response())
+    vault.sessions.leave(&headers, "/coffre").await
 }
 
 async fn deposit(State(vault): State<Vault>, headers: HeaderMap, mut form: Multipart) -> Result<Response, Problem> {

@@ -3,14 +3,12 @@
 //! What is sealed is bound to its owner, document, version and SHA-256: moved to another place in the store, it does not
 //! open. Destroying the key of a version makes its content unreadable in every copy, backups too.
 
-use crate::bounds::KEY_FILE_BYTES_MAX;
+use crate::key_file;
 use crate::once::hash;
 use crate::problem::Problem;
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
-use anyhow::{Context as _, ensure};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
 const NONCE_BYTES: usize = 12;
@@ -18,6 +16,8 @@ const KEY_BYTES: usize = 32;
 /// Bytes of a wrapped key: nonce, key, tag.
 pub(super) const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + 16;
 /// Names the file of the master key, where it is not the one in the data folder.
+/// What it is called in errors.
+const WHAT: &str = "the vault's key";
 const KEY_FILE_VARIABLE: &str = "GUICHET_VAULT_KEY_FILE";
 
 /// A key of 256 bits; never shown.
@@ -85,7 +85,7 @@ pub(super) fn version_place(owner: &str, document: &str, number: i64, sha256: &s
     format!("guichet vault 1 version\n{owner}\n{document}\n{number}\n{sha256}").into_bytes()
 }
 
-fn key_file(dir: &Path) -> PathBuf {
+fn key_path(dir: &Path) -> PathBuf {
     std::env::var_os(KEY_FILE_VARIABLE).map_or_else(|| dir.join("vault.key"), PathBuf::from)
 }
 
@@ -94,16 +94,10 @@ fn key_file(dir: &Path) -> PathBuf {
 /// # Errors
 /// When the file is absent, open to others, or no key; the message names it and says what to do.
 pub(super) fn load(dir: &Path) -> anyhow::Result<Key> {
-    let path = key_file(dir);
-    let place = path.display();
-    let file = std::fs::File::open(&path)
-        .with_context(|| format!("{place}: can't read the vault's key; without it no document opens: restore it"))?;
-    let mode = file.metadata()?.permissions().mode();
-    ensure!(mode & 0o077 == 0, "{place}: others may read the vault's key; chmod 600 it");
-    let mut text = String::new();
-    file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).with_context(|| format!("{place}: is no key"))?;
-    let bytes = hex::decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
-    Ok(Key(bytes.with_context(|| format!("{place}: a key is 64 hexadecimal digits"))?))
+    let path = key_path(dir);
+    let text = key_file::read(&path, WHAT, "; without it no document opens: restore it")?;
+    let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    Ok(Key(bytes.with_context(|| format!("{}: a key is 64 hexadecimal digits", path.display()))?))
 }
 
 /// Reads the master key, and makes it where there is none in the data folder; then it is on the disk before this returns.
@@ -111,29 +105,17 @@ pub(super) fn load(dir: &Path) -> anyhow::Result<Key> {
 /// # Errors
 /// As [`load`]; a key file named by the environment is never made.
 pub(super) fn load_or_make(dir: &Path) -> anyhow::Result<Key> {
-    let path = key_file(dir);
-    if path.exists() || std::env::var_os(KEY_FILE_VARIABLE).is_some() {
-        return load(dir);
+    let path = key_path(dir);
+    if !path.exists() && std::env::var_os(KEY_FILE_VARIABLE).is_none() {
+        key_file::make(&path, WHAT, &hex::encode(key_file::random()?))?;
     }
-    let mut key = [0; KEY_BYTES];
-    getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    let draft = path.with_extension("key.new");
-    let write = || -> std::io::Result<()> {
-        // What a start that was cut short left behind was never used.
-        let _ = std::fs::remove_file(&draft);
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        writeln!(file, "{}", hex::encode(key))?;
-        file.sync_all()?;
-        std::fs::rename(&draft, &path)?;
-        std::fs::File::open(dir)?.sync_all()
-    };
-    write().with_context(|| format!("{}: can't write the vault's key", path.display()))?;
-    Ok(Key(key))
+    load(dir)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn opens_only_whole_in_its_place_and_with_its_key() {
