@@ -205,9 +205,10 @@ fn tell(options: &Terminal, request: &Message, answer: &Message) -> anyhow::Resu
     let amount = options.amount.map(|cents| format!("{}.{:02} EUR, ", cents / 100, cents % 100)).unwrap_or_default();
     match (options.deed, code) {
         (Deed::Undo, "00") => text.push_str("Undone: the money is given back.\n"),
+        (Deed::Balance, "00") => {}
         _ => writeln!(text, "{amount}{} ({code})", meaning(code))?,
     }
-    if let Some(approval) = answer.get(38) {
+    if let Some(approval) = answer.get(38).filter(|_| options.deed != Deed::Balance) {
         let part = |number| request.get(number).unwrap_or_default();
         writeln!(text, "approval {approval}; to undo: --original {}-{}-{}", request.kind, part(11), part(7))?;
     }

@@ -10,7 +10,7 @@ use std::process::{ChildStdin, Command};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Estate, PATIENCE, Running, ask, packages, wait_for};
+use support::{Estate, PATIENCE, Running, ask, packages, port, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guichet-estate");
 
@@ -177,7 +177,8 @@ fn the_rails_stand_in_for_a_bank_that_was_killed_and_it_learns_of_everything_onc
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path();
     let bank_at = |port: u16| Estate::start(&["bank", "--listen", &format!("127.0.0.1:{port}")], data);
-    let bank = bank_at(0);
+    let place = port();
+    let bank = bank_at(place);
     let address = bank.at("bank");
     let peer = format!("bank={address}");
     let rails_start =
@@ -207,7 +208,7 @@ fn the_rails_stand_in_for_a_bank_that_was_killed_and_it_learns_of_everything_onc
     let mut repeat = without.clone();
     repeat["t"] = json!("0201");
     assert_eq!(terminal.send(&repeat)["39"], "00");
-    let bank = bank_at(address.port());
+    let bank = bank_at(place);
     wait_for("the advices", || (money(bank.at("bank"), 5).0 == 1_000_000 - 12_000).then_some(()));
     terminal.trace = 100;
     let online = terminal.message("0200", 5, 20_000, &[]);

@@ -55,7 +55,7 @@ fn code_in(text: &str, euros: &str) -> String {
 #[test]
 fn a_transfer_is_confirmed_with_the_code_that_a_foreign_message_centre_delivers() {
     let dir = tempfile::tempdir().unwrap();
-    let (centre, port) = peer(0);
+    let (centre, port) = peer(support::port());
     let data = dir.path().join("data");
     let estate = estate(&data, &["--message-centre", &format!("127.0.0.1:{port}")]);
     let message = |centre: &Running| -> Value { centre.line("a message", |line| serde_json::from_str(line).ok()) };

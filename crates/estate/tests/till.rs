@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Estate, Running, exchange, wait_for};
+use support::{Estate, Running, exchange, port, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guichet-estate");
 
@@ -65,7 +65,8 @@ fn a_client_is_served_with_everything_down_and_the_service_learns_of_it_once() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("estate");
     let counter = |port: u16| Estate::start(&["counter", "--listen", &format!("127.0.0.1:{port}")], &data);
-    let service = counter(0);
+    let place = port();
+    let service = counter(place);
     let address = service.at("counter");
     let till = Till::start(dir.path(), address);
     till.wait("parcel numbers: 200");
@@ -100,7 +101,7 @@ fn a_client_is_served_with_everything_down_and_the_service_learns_of_it_once() {
     let (status, printed) = till.get(&closing, "text/plain");
     assert!(status == 200 && printed.contains("expected: 318.71") && printed.contains("difference: 0.00"), "{printed}");
 
-    let service = counter(address.port());
+    let service = counter(place);
     till.wait("to be told: 0");
     let path = format!("/journals/PARIS01/T1/statement?closing={}", closing.rsplit('/').next().unwrap());
     let (status, _, told) = exchange(service.at("counter"), &format!("GET {path} HTTP/1.1\r\nhost: x\r\n"), "");

@@ -286,14 +286,16 @@ fn directory(arguments: &DemoArgs, dir: &Path) -> String {
          Try   curl -k --http2 https://portal.localhost:{port}/\n      \
          curl -k -H 'Accept: application/json' https://nobody.localhost:{port}/\n      \
          tail -f {log}\n      \
-         guichet estate terminal pay --amount 12.50{rails}\n      \
-         guichet estate terminal withdraw --amount 40{rails}\n\n\
+         {program} estate terminal pay --amount 12.50{rails}\n      \
+         {program} estate terminal withdraw --amount 40{rails}\n\n\
          The certificate is this demo's own: a browser asks once whether to go on.\n\
          Sign in as user0001 with password-0001: on the portal (through identity too), at bank …/espace, vault …/coffre, identity …/moi.\n\
          Ctrl-C ends all of it.\n\n",
         files = dir.display(),
         port = arguments.https_port,
         log = dir.join("access.log").display(),
+        // Whoever came by cargo has no `guichet` on the path.
+        program = std::env::current_exe().unwrap_or_else(|_| "guichet".into()).display(),
         rails = match arguments.cards_port {
             CARDS_PORT => String::new(),
             port => format!(" --rails 127.0.0.1:{port}"),

@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// The binary under test.
@@ -166,9 +168,26 @@ pub(crate) fn start_guichet(config: &Path, dir: &Path) -> Process {
     Process(child)
 }
 
+/// Free ports, from a block that this test has to itself until it ends. They lie below what the system gives out for port 0:
+/// what is drawn here and opened later can't be taken in between by a connection, or by another test.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let sockets: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    sockets.map(|socket| socket.local_addr().unwrap().port())
+    static BLOCK: OnceLock<(u16, TcpListener)> = OnceLock::new();
+    static DRAWN: AtomicU16 = AtomicU16::new(0);
+    const PORTS: u16 = 20;
+    let (base, _lock) = BLOCK.get_or_init(|| {
+        let bases = (0..300u16).map(|attempt| 12_000 + (std::process::id() as u16 % 300 + attempt) % 300 * PORTS);
+        let mut locked = bases.filter_map(|base| Some((base, TcpListener::bind(("127.0.0.1", base)).ok()?)));
+        locked.next().expect("no block of ports is free")
+    });
+    std::array::from_fn(|_| {
+        loop {
+            let n = DRAWN.fetch_add(1, Ordering::Relaxed) + 1;
+            assert!(n < PORTS, "a test draws fewer than {PORTS} ports");
+            if TcpListener::bind(("127.0.0.1", base + n)).is_ok() {
+                return base + n;
+            }
+        }
+    })
 }
 
 /// Nine free ports in a row, and a lock on them; the base is one less than the first. They lie below what the system

@@ -4,12 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::house::{House, curl};
+use crate::house::{House, curl, free_ports};
 use crate::upstream::{Upstream, answer_after, read_head};
 
 /// A plain listener that does not redirect, so that bytes can be sent by hand.
 fn plain_listener() -> (u16, String) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let [port] = free_ports();
     (port, format!("\n[[listener]]\nname = \"plain\"\naddress = \"127.0.0.1:{port}\"\nprotocol = \"http\"\n"))
 }
 
