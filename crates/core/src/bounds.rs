@@ -324,3 +324,34 @@ pub const REQUEST_AHEAD_BYTES_MAX: usize = 16 * 1024;
 pub const ANSWER_AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that all workers together hold read ahead.
 pub const AHEAD_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+// --- Signs: features, signatures, mitigations ---
+
+/// Bytes that features, samples and memories take at most, over all services and workers: 64 MiB.
+pub const SIGNS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Values in the conjunction of one signature.
+pub const SIGNATURE_PARTS_MAX: usize = 4;
+/// Mitigations of one service at one time.
+pub const MITIGATIONS_PER_SERVICE_MAX: usize = 16;
+/// Signatures that one search may find.
+pub const SIGNATURES_PER_SEARCH_MAX: usize = 4;
+/// Values that one search combines.
+pub const SIGNATURE_CANDIDATES_MAX: usize = 48;
+/// Signatures of former mitigations that one service remembers.
+pub const SIGNATURES_REMEMBERED_MAX: usize = 32;
+/// Signatures that the operator forbade at one service.
+pub const SIGNATURES_FORBIDDEN_MAX: usize = 32;
+/// Samples of one service that one tick takes in, over all workers.
+pub const SAMPLES_PER_TICK_MAX: usize = 256;
+/// Recent samples of one service.
+pub const SAMPLES_RECENT_MAX: usize = 2048;
+/// Remembered requests of calm times, by service.
+pub const SAMPLES_CALM: usize = 2048;
+/// Remembered requests of people of proven standing, by service.
+pub const SAMPLES_PROVEN: usize = 1024;
+/// The same over all services together.
+pub const SAMPLES_EVERYWHERE: usize = 4096;
+/// Samples that all workers together hold of one tick.
+pub const WORKER_SAMPLES_MAX: usize = 1 << 16;
+/// Events of mitigations kept until they are taken for the log.
+pub const MITIGATION_EVENTS_MAX: usize = 1024;

@@ -21,6 +21,7 @@ mod reason;
 mod retry;
 mod rtt;
 mod service;
+pub mod signs;
 pub mod sim;
 mod source;
 mod standing;
@@ -31,7 +32,7 @@ mod window;
 
 pub use brain::{Brain, BrainConfig, ServiceConfig};
 pub use criticality::Criticality;
-pub use decide::{Asking, Budget, Charges, Decision, check_all, decide, effective_standing};
+pub use decide::{Asking, Budget, Charges, Decision, check_all, decide, effective_standing, mitigated_standing};
 pub use demand::{DemandHistogram, TierDemand};
 pub use gauge::{Gauge, Level};
 pub use lanes::{Ask, Lanes, Offer, Slot, Ticket, Wake, Woken};

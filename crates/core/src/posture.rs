@@ -1,8 +1,10 @@
 //! The posture: what the brain decided, as an immutable snapshot that the hot path reads.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use crate::bounds::{DEMAND_BUCKETS, H2_STREAMS_MAX};
+use crate::signs::{Features, InForce};
 use crate::{Criticality, Reason, ServiceId, Standing, Surges};
 
 /// How hard a service is pressed.
@@ -97,6 +99,10 @@ pub struct Rules {
     pub wide_share_factor: f32,
     /// Concurrent streams allowed on one HTTP/2 connection.
     pub h2_streams_per_connection: u32,
+    /// Mitigations in force, harshest first.
+    pub mitigations: Arc<[InForce]>,
+    /// Requests of one tick that are kept as samples, over all workers.
+    pub samples_per_tick: u32,
 }
 
 impl Rules {
@@ -117,7 +123,15 @@ impl Rules {
             surges: Surges::default(),
             wide_share_factor: 32.0,
             h2_streams_per_connection: H2_STREAMS_MAX,
+            mitigations: Arc::new([]),
+            samples_per_tick: 0,
         }
+    }
+
+    /// The harshest mitigation in force that a request matches.
+    #[must_use]
+    pub fn mitigation(&self, features: &Features) -> Option<&InForce> {
+        self.mitigations.iter().find(|m| m.signature.matches(features))
     }
 
     /// The rule for this standing. Partners are never held by thresholds.
