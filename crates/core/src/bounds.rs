@@ -355,3 +355,17 @@ pub const SAMPLES_EVERYWHERE: usize = 4096;
 pub const WORKER_SAMPLES_MAX: usize = 1 << 16;
 /// Events of mitigations kept until they are taken for the log.
 pub const MITIGATION_EVENTS_MAX: usize = 1024;
+/// Words kept for values of features, so that a mitigation can say what it is about.
+pub const LEXICON_WORDS_MAX: usize = 8192;
+/// Words that one report of a worker carries.
+pub const WORDS_PER_REPORT_MAX: usize = 128;
+/// Networks that the operator allows whatever they do.
+pub const ALLOWED_NETWORKS_MAX: usize = 1024;
+/// Refusals that are remembered for whoever asks about a reference code.
+pub const REFUSALS_REMEMBERED_MAX: usize = 16_384;
+/// Mitigations that ended and are still told of.
+pub const MITIGATIONS_ENDED_MAX: usize = 256;
+/// Bytes of an answer of the admin listener that a command reads.
+pub const ADMIN_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of a command to the admin listener.
+pub const ADMIN_BODY_BYTES_MAX: usize = 16 * 1024;

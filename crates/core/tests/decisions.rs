@@ -20,6 +20,7 @@ fn view(pace_per_s: f32, hint: Standing3, used: f32) -> SourceView {
         used,
         used_age_s: 0.0,
         share_scale: 1.0,
+        answers: 2,
         tracked: true,
     }
 }

@@ -18,4 +18,5 @@ mod pipeline;
 pub mod record;
 pub mod serve;
 pub mod setup;
+pub mod signs;
 pub mod worker;

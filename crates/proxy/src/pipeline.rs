@@ -27,6 +27,7 @@ use crate::identify::{Accepted, PROOF_COOKIE, identify, issued};
 use crate::pages::redirect_to_https;
 use crate::record::Trail;
 use crate::setup::WorkerSetup;
+use crate::signs::Looks;
 use crate::worker::Worker;
 
 /// How long a service may take to say a small answer before what is there is passed on.
@@ -74,8 +75,17 @@ pub(crate) async fn serve(
         return trail.refuse(reason);
     }
     let partner = classified.identified.partner.as_ref().map(|partner| partner.name.as_str());
-    let verdict = setup.admission.admit(&classified.class, partner, classified.identified.client).await;
-    trail.note_admission(verdict.account, verdict.queued.as_micros() as u64);
+    let verdict = {
+        let looks = Looks {
+            hash: shared.signs.hash,
+            head: &classified.identified.accepted.head,
+            connection: &classified.identified.accepted.connection,
+            client: classified.identified.client,
+            class: &classified.class,
+        };
+        setup.admission.admit(&looks, partner).await
+    };
+    trail.note_admission(verdict.account, verdict.queued.as_micros() as u64, verdict.mitigation);
     let permit = match verdict.permit {
         Ok(permit) => permit,
         Err(reason) => return trail.refuse(reason),

@@ -10,6 +10,9 @@ use crate::bounds::{SIGNATURE_CANDIDATES_MAX, SIGNATURE_PARTS_MAX, SIGNATURES_PE
 
 /// Least part of the strangers' requests that a signature must explain.
 const COVERAGE_MIN: f32 = 0.05;
+/// The same for one with an address in it: most networks were never seen before, so that their lift says
+/// little, and heavy ones are held to their share anyway.
+const COVERAGE_OF_SOURCE_MIN: f32 = 0.15;
 /// Least multiple of the usual share that a signature must have.
 const LIFT_MIN: f32 = 3.0;
 /// An excess is what is more than this multiple of the usual rate.
@@ -26,6 +29,8 @@ const SAMPLES_MIN: u32 = 12;
 const RECENT_MIN: usize = 24;
 /// Usual requests without which nothing is concluded.
 const USUAL_MIN: usize = 32;
+/// With so many people of proven standing, nobody else is needed to tell what must be spared.
+const PERSONS_ENOUGH: usize = 150;
 /// Conjunctions that are extended in each round.
 const BEAM: usize = 10;
 /// Values looked at in one dimension.
@@ -135,6 +140,10 @@ impl Scene<'_> {
         let (mut hit, mut persons) = (hit_persons, self.persons.len());
         if !here {
             (hit, persons) = (hit + hit_elsewhere, persons + self.elsewhere.len());
+        }
+        if persons < PERSONS_ENOUGH {
+            // Nobody has proven anything yet: who came in calm times stands in for them.
+            (hit, persons) = (hit + hit_usual, persons + self.usual.len());
         }
         Evidence {
             coverage,
@@ -247,7 +256,9 @@ impl<'a> Search<'a> {
         let evidence = &candidate.evidence;
         let excess = evidence.rate_per_s - USUAL_FACTOR * evidence.usual_per_s;
         let excess_min = EXCESS_MIN_PER_S.max(EXCESS_OF_USUAL * self.scene.usual_per_s);
+        let by_address = candidate.signature.has(Kind::Source);
         candidate.score >= SCORE_MIN
+            && (!by_address || evidence.coverage >= COVERAGE_OF_SOURCE_MIN)
             && evidence.lift >= LIFT_MIN
             && excess >= excess_min
             && evidence.samples >= SAMPLES_MIN

@@ -18,7 +18,7 @@ pub use features::{FeatureHash, FeatureHasher, Features};
 pub use miner::Evidence;
 pub use mitigation::{End, Event, InForce, Mitigation, Step};
 pub use sample::{Sample, SampleBag, Sampler};
-pub use service::{ANSWER_CLIENT_ERRORS, SignsConfig};
+pub use service::{ANSWER_CLIENT_ERRORS, SignsConfig, SignsMode};
 pub use signature::Signature;
 
 pub(crate) use sample::Memory;

@@ -12,8 +12,8 @@ pub struct Sample {
     pub features: Features,
     /// Requests that it stands for.
     pub weight: f32,
-    /// What its source asks, a second: so that one who asks much is not taken for many.
-    pub rate_per_s: f32,
+    /// What its source asks, a second ([`crate::SourceView::pace_per_s`]): so that one who asks much is not taken for many.
+    pub pace_per_s: f32,
     /// Standing, before any mitigation.
     pub standing: Standing,
     /// Criticality.
@@ -130,7 +130,7 @@ impl Memory {
 
     /// Remembers a sample; the more its source asks, the less likely, so that it counts as one and not as many.
     pub(crate) fn learn(&mut self, sample: &Sample) {
-        if self.unit() * sample.rate_per_s.max(1.0) > 1.0 {
+        if self.unit() * sample.pace_per_s.max(1.0) > 1.0 {
             return;
         }
         if self.kept.len() < self.bound {
@@ -153,10 +153,10 @@ mod tests {
     use super::*;
     use crate::signs::Dimension;
 
-    fn sample(value: u32, rate_per_s: f32) -> Sample {
+    fn sample(value: u32, pace_per_s: f32) -> Sample {
         let features = Features::NONE.with(Dimension::Tls, value);
         let (standing, criticality) = (Standing::Anonymous, Criticality::Ordinary);
-        Sample { features, weight: 1.0, rate_per_s, standing, criticality }
+        Sample { features, weight: 1.0, pace_per_s, standing, criticality }
     }
 
     #[test]

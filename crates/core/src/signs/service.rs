@@ -13,11 +13,23 @@ use crate::bounds::{
 };
 use crate::{Moment, Pressure, ServiceId};
 
+/// Whether signatures are looked for and acted upon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignsMode {
+    /// Found and acted upon.
+    #[default]
+    On,
+    /// Found and told; nothing is done.
+    DryRun,
+    /// Not looked for.
+    Off,
+}
+
 /// How signatures are used at one service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SignsConfig {
-    /// Mitigations are found and told, and nothing is done.
-    pub dry_run: bool,
+    /// Whether they are looked for and acted upon.
+    pub mode: SignsMode,
     /// Whether people come here who can be shown a page; programs never are.
     pub challenges: bool,
     /// Largest part of the traffic of proven standing that a refusal may hit, 0 to 1. Default 0.001.
@@ -26,7 +38,7 @@ pub struct SignsConfig {
 
 impl Default for SignsConfig {
     fn default() -> Self {
-        Self { dry_run: false, challenges: true, collateral_max: 0.001 }
+        Self { mode: SignsMode::On, challenges: true, collateral_max: 0.001 }
     }
 }
 
@@ -142,7 +154,7 @@ impl ServiceSigns {
 
     /// What the hot path acts upon; nothing in a dry run. Harshest first, so that the first match is the one to act on.
     pub(crate) fn in_force(&self) -> Vec<InForce> {
-        if self.config.dry_run {
+        if self.config.mode != SignsMode::On {
             return Vec::new();
         }
         let acted_on = self.mitigations.iter().filter(|m| m.step >= Step::Deprioritise);
@@ -166,7 +178,8 @@ impl ServiceSigns {
 
     /// Whether more samples than in calm are wanted.
     pub(crate) fn is_alert(&self, pressure: Pressure) -> bool {
-        pressure != Pressure::Calm || !self.mitigations.is_empty() || self.is_unusual()
+        self.config.mode != SignsMode::Off
+            && (pressure != Pressure::Calm || !self.mitigations.is_empty() || self.is_unusual())
     }
 
     fn is_unusual(&self) -> bool {
@@ -196,7 +209,8 @@ impl ServiceSigns {
         if doing.turned_away {
             self.hurt_at = Some(now);
         }
-        let attacked = doing.pressure == Pressure::Pressed || self.is_unusual();
+        let looks = self.config.mode != SignsMode::Off;
+        let attacked = looks && (doing.pressure == Pressure::Pressed || self.is_unusual());
         let plight = Plight {
             attacked,
             hurting: self.hurt_at.is_some_and(|at| now.since(at) < Duration::from_secs(1)),

@@ -315,8 +315,8 @@ impl<'a> Node<'a> {
         self.mitigations.asked(&rules.mitigations, &features, person && asker.real);
         let bag = &mut self.window.services[service.index()].samples;
         if let Some(place) = self.sampler.place(bag, rules.samples_per_tick) {
-            let (criticality, rate_per_s) = (asker.criticality, view.rate_per_s);
-            bag.keep(place, Sample { features, weight: 1.0, rate_per_s, standing: known, criticality });
+            let (criticality, pace_per_s) = (asker.criticality, view.pace_per_s);
+            bag.keep(place, Sample { features, weight: 1.0, pace_per_s, standing: known, criticality });
         }
     }
 

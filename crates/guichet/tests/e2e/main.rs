@@ -2,6 +2,7 @@
 
 mod demo;
 mod house;
+mod mitigations;
 mod pressure;
 mod upstream;
 mod wire;

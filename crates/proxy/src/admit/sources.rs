@@ -110,6 +110,12 @@ impl Sources {
         self.shard(key).lock().standing(key, now) == Some(Standing3::Suspect)
     }
 
+    /// Whether the address was seen behaving for long.
+    pub(crate) fn is_known(&self, address: IpAddr, now: Moment) -> bool {
+        let Some(&key) = self.prefixes(address.to_canonical()).first() else { return false };
+        self.shard(key).lock().standing(key, now) == Some(Standing3::Known)
+    }
+
     fn shard(&self, key: SourceKey) -> &Mutex<SourceShard> {
         &self.shards[shard_of(key)]
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guichet_core::Criticality;
+use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
 
 /// Everything `guichet serve` needs to know.
@@ -33,6 +34,15 @@ pub struct Config {
     pub services: Vec<Arc<Service>>,
     /// Partners.
     pub partners: Vec<Arc<Partner>>,
+    /// What holds for mitigations of all services.
+    pub mitigations: Mitigations,
+}
+
+/// What holds for mitigations of all services.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Mitigations {
+    /// Networks that no mitigation touches.
+    pub allow: Vec<IpNet>,
 }
 
 /// The node itself.
@@ -360,6 +370,10 @@ pub struct Service {
     pub session: Option<SessionRule>,
     /// Refusals.
     pub client_kind: ClientKind,
+    /// Whether signatures of attackers are looked for and acted upon.
+    pub mitigations: SignsMode,
+    /// Largest part of the traffic of proven standing that a refusal by signature may hit, 0 to 1.
+    pub collateral_max: f64,
     /// Routes; the longest matching path wins.
     pub routes: Vec<Route>,
 }

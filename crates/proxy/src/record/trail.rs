@@ -26,6 +26,7 @@ use crate::connection::Connection;
 use crate::forward::{Ended, Facts};
 use crate::pages::{RefusalContext, refusal};
 use crate::setup::WorkerSetup;
+use crate::signs::Refusal;
 use crate::worker::Worker;
 
 /// Follows one request. Dropping it records the request.
@@ -49,6 +50,7 @@ pub struct Trail {
     class: Option<Class>,
     account: Option<Account>,
     queue_us: u64,
+    mitigation: u32,
     facts: Option<Rc<Facts>>,
     status: u16,
     bytes_out: u64,
@@ -82,6 +84,7 @@ impl Trail {
             class: None,
             account: None,
             queue_us: 0,
+            mitigation: 0,
             facts: None,
             status: 0,
             bytes_out: 0,
@@ -108,10 +111,11 @@ impl Trail {
         self.class = Some(class.clone());
     }
 
-    /// Which account it counts for, and how long it waited.
-    pub fn note_admission(&mut self, account: Account, queue_us: u64) {
+    /// Which account it counts for, how long it waited, and which mitigation it matched (0: none).
+    pub fn note_admission(&mut self, account: Account, queue_us: u64, mitigation: u32) {
         self.account = Some(account);
         self.queue_us = queue_us;
+        self.mitigation = mitigation;
     }
 
     /// What forwarding tells; read at the end.
@@ -154,6 +158,7 @@ impl Trail {
     #[must_use]
     pub fn refuse(mut self, reason: Reason) -> Response<Body> {
         self.reason = Some(reason);
+        self.remember();
         let service = self.class.as_ref().map(|class| class.service.clone());
         let allow = self.class.as_ref().and_then(|class| class.route()).and_then(|route| {
             let methods: Vec<_> = route.methods.iter().map(Method::as_str).collect();
@@ -188,6 +193,18 @@ impl Trail {
             }
             Body::Stream(_) => response.map(|body| Body::stream(Followed { body, trail: self })),
         }
+    }
+
+    /// So that the operator can be told when somebody reads the reference code to the help desk.
+    fn remember(&self) {
+        let refusal = Refusal {
+            id_part: super::reference::id_part(self.id),
+            mitigation: self.mitigation,
+            service: self.class.as_ref().map_or(u8::MAX, |class| class.service_position as u8),
+            standing: self.account.map_or(Standing::Anonymous, |account| account.standing),
+            unix_s: self.began_unix_s(),
+        };
+        self.setup.shared.signs.refusals.note(&refusal);
     }
 
     fn finish(&mut self) {
@@ -244,6 +261,7 @@ impl Trail {
                 .unwrap_or(Standing::Anonymous),
             partner: self.partner.as_ref().map(|partner| partner.name.as_str()),
             reason: self.reason,
+            mitigation: (self.mitigation != 0).then_some(self.mitigation),
             ja4: self.connection.tls.as_ref().map(|tls| tls.ja4.as_str()),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
         }

@@ -26,6 +26,7 @@ use crate::record::metrics::Registry;
 use crate::record::trace::{SpanExporter, SpanSink};
 use crate::record::{Recorder, RequestIds};
 use crate::setup::{Setup, known_after};
+use crate::signs::Signs;
 use crate::worker::{self, Opened, Tally, WorkerStart};
 use status::NodeStatus;
 
@@ -107,7 +108,9 @@ impl Node {
         }
         let keyed = u64::from_le_bytes([seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], seed[6], seed[7]]);
         let sources = Arc::new(Sources::new(keyed, known_after(&config)));
-        let setup = Arc::new(Setup::new(config, &seed, sources.clone(), &registry, None)?);
+        let (signs, orders) = Signs::new(keyed);
+        let signs = Arc::new(signs);
+        let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), &registry, None)?);
         raise_file_limit(setup.config.node.connections_max);
         crate::pages::warm();
 
@@ -128,7 +131,8 @@ impl Node {
             .with_context(|| format!("open the admin listener on {}", setup.config.admin.listen))?;
 
         let (reports, reported) = mpsc::channel(REPORTS_WAITING_MAX);
-        start_brain(reported, setups_seen.clone(), count, registry.clone(), setup.clone())?;
+        let inbox = brain::Inbox { reports: reported, orders, setups: setups_seen.clone() };
+        start_brain(inbox, count, registry.clone(), setup.clone())?;
         let caps = ConnectionCaps::new(setup.config.node.connections_max);
         let mut bound = bind_all(&setup.config, certificates.as_deref(), count)?;
         let mut workers = Vec::new();
@@ -264,19 +268,13 @@ fn certificates(config: &Config) -> anyhow::Result<Option<Arc<CertificateStore>>
     Ok(Some(CertificateStore::load(&config.certificates).context("load the certificates")?))
 }
 
-fn start_brain(
-    reported: mpsc::Receiver<worker::Report>,
-    setups: watch::Receiver<Arc<Setup>>,
-    workers: usize,
-    registry: Arc<Registry>,
-    first: Arc<Setup>,
-) -> anyhow::Result<()> {
+fn start_brain(inbox: brain::Inbox, workers: usize, registry: Arc<Registry>, first: Arc<Setup>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // It ends when the last worker drops its sender; nothing waits for it.
     std::thread::Builder::new().name("guichet-brain".into()).spawn(move || {
         let local = tokio::task::LocalSet::new();
-        local.spawn_local(reload::check_health(setups.clone(), first));
-        local.block_on(&runtime, brain::run(reported, setups, workers, registry));
+        local.spawn_local(reload::check_health(inbox.setups.clone(), first));
+        local.block_on(&runtime, brain::run(inbox, workers, registry));
     })?;
     Ok(())
 }

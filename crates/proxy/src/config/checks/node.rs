@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use guichet_core::bounds;
 
-use super::super::checked::{Admin, Limits, Log, LogFormat, LogTarget, Node, Secret, Trace};
+use super::super::checked::{Admin, Limits, Log, LogFormat, LogTarget, Mitigations, Node, Secret, Trace};
 use super::super::findings::On;
 use super::super::problem::quoted;
 use super::super::raw;
@@ -74,6 +74,15 @@ fn seed_file(given: &str, c: &mut Checker<'_>) -> Option<String> {
             None
         }
     }
+}
+
+pub(super) fn mitigations(raw: &raw::Mitigations, c: &mut Checker<'_>) -> Mitigations {
+    let allow = values::networks("mitigations.allow", &raw.allow, c);
+    for i in allow.iter().enumerate().filter(|(_, network)| network.prefix_len() == 0).map(|(i, _)| i) {
+        let cause = "everybody is allowed: no mitigation will ever do anything";
+        c.warn(&format!("mitigations.allow[{i}]"), cause, "name only the networks of those you know");
+    }
+    Mitigations { allow }
 }
 
 pub(super) fn admin(raw: &raw::Admin, c: &mut Checker<'_>) -> Option<Admin> {

@@ -49,6 +49,17 @@ pub(super) struct Config {
     /// Those who are known by a certificate or a key.
     #[schemars(length(max = bounds::PARTNERS_MAX))]
     pub(super) partner: Vec<Partner>,
+    /// What holds for mitigations of all services.
+    pub(super) mitigations: Mitigations,
+}
+
+/// What holds for mitigations of all services.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Mitigations {
+    /// Networks or addresses that no mitigation ever touches, such as those of declared machine clients.
+    #[schemars(length(max = bounds::ALLOWED_NETWORKS_MAX))]
+    pub(super) allow: Vec<String>,
 }
 
 /// The node itself.

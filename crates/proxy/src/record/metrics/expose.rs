@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use guichet_core::signs::Step;
 use guichet_core::{Criticality, Reason, Standing};
 
 use super::counters::{CLASSES, Counter, Histogram, ListenerCounters, Outcomes, ServiceCounters, UpstreamCounters};
@@ -162,6 +163,12 @@ impl Registry {
             out.gauge(family, help);
             for (at, name) in services {
                 out.sample(&[("service", name)], of(&self.admission[*at]).get());
+            }
+        }
+        out.gauge("guichet_mitigations", "Mitigations of a service at each step.");
+        for (at, name) in services {
+            for (step, gauge) in Step::ALL.iter().zip(&self.admission[*at].mitigations) {
+                out.sample(&[("service", name), ("step", step.name())], gauge.get());
             }
         }
     }

@@ -1,0 +1,88 @@
+//! Signs: what requests look like, and what the node knows of mitigations. The deciding itself is the core's.
+
+mod agent;
+mod allow;
+mod book;
+mod lexicon;
+mod looks;
+mod refusals;
+mod target;
+
+use guichet_core::signs::{FeatureHash, Step};
+use tokio::sync::{mpsc, oneshot};
+
+pub use allow::{Allowed, AllowedNetwork};
+pub use book::{Book, MitigationView};
+pub(crate) use book::{told, view};
+pub use lexicon::{Lexicon, Told, Word};
+pub use looks::{ConnectionSigns, Looks, connection_features};
+pub use refusals::{Refusal, Refusals};
+
+/// What the operator orders about a mitigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Hold it at a step for this many seconds.
+    Pin {
+        /// Which.
+        id: u32,
+        /// At which step.
+        step: Step,
+        /// For how long.
+        for_s: u64,
+    },
+    /// End it; its signature may be found again after five minutes.
+    End {
+        /// Which.
+        id: u32,
+    },
+    /// End it, and do not find its signature again for this many seconds.
+    Forbid {
+        /// Which.
+        id: u32,
+        /// For how long.
+        for_s: u64,
+    },
+}
+
+/// An order, and where to say whether there was such a mitigation.
+pub type Ordered = (Order, oneshot::Sender<bool>);
+
+/// What all parts of a node share of signs, whatever configuration is in force.
+pub struct Signs {
+    /// Makes values of texts.
+    pub hash: FeatureHash,
+    /// Whom no mitigation touches.
+    pub allowed: Allowed,
+    /// What there is to say of mitigations.
+    pub book: Book,
+    /// Refusals of late.
+    pub refusals: Refusals,
+    orders: mpsc::Sender<Ordered>,
+}
+
+/// Orders that may wait for the brain.
+const ORDERS_WAITING: usize = 16;
+
+impl Signs {
+    /// Empty; what comes out takes the orders for the brain. `seed` is a secret of the node.
+    #[must_use]
+    pub fn new(seed: u64) -> (Self, mpsc::Receiver<Ordered>) {
+        let (orders, ordered) = mpsc::channel(ORDERS_WAITING);
+        let (allowed, book, refusals) = (Allowed::default(), Book::default(), Refusals::default());
+        (Self { hash: FeatureHash::new(seed), allowed, book, refusals, orders }, ordered)
+    }
+
+    /// Gives an order; whether there was such a mitigation.
+    ///
+    /// # Errors
+    /// The brain does not take it.
+    pub async fn order(&self, order: Order) -> Result<bool, &'static str> {
+        let (done, answer) = oneshot::channel();
+        self.orders.try_send((order, done)).map_err(|_| "too many orders wait already; try again in a moment")?;
+        let within = tokio::time::timeout(std::time::Duration::from_secs(5), answer);
+        match within.await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(_)) | Err(_) => Err("the order was not carried out within five seconds"),
+        }
+    }
+}
