@@ -369,3 +369,27 @@ pub const MITIGATIONS_ENDED_MAX: usize = 256;
 pub const ADMIN_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a command to the admin listener.
 pub const ADMIN_BODY_BYTES_MAX: usize = 16 * 1024;
+
+// --- Passes ---
+
+/// Rows and cells of the count of what was used of passes; two generations of them take 4 MiB.
+pub const SPENT_ROWS: usize = 4;
+/// See [`SPENT_ROWS`].
+pub const SPENT_CELLS: usize = 1 << 18;
+/// Networks whose grants by waiting and attempts at codes are counted.
+pub const GRANT_CELLS: usize = 1 << 16;
+/// Serial numbers of codes given out by people.
+pub const CODE_SERIALS: usize = 1 << 16;
+/// Parts of a puzzle.
+pub const WORK_PARTS: usize = 8;
+/// Zero bits asked for in each part: 32,768 hashes in all, a sixth of a second for a cheap telephone at 200,000 hashes a
+/// second in plain JavaScript (an optimised browser on a fast machine does some millions).
+pub const WORK_BITS_LEAST: u8 = 12;
+/// The most that is ever asked for: 262,144 hashes, 1.3 s on such a telephone, and under 3 s in 99 of 100 cases, since
+/// the sum of eight parts varies little.
+pub const WORK_BITS_MOST: u8 = 15;
+/// Bytes of a form or document that is sent to earn a pass.
+pub const PASS_BODY_BYTES_MAX: usize = 8 * 1024;
+
+const _: () = assert!(WORK_BITS_LEAST <= WORK_BITS_MOST && WORK_BITS_MOST < 24);
+const _: () = assert!(2 * SPENT_ROWS * SPENT_CELLS * 2 <= 4 * 1024 * 1024);

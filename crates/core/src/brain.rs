@@ -6,7 +6,7 @@ use crate::bounds::{
     H2_STREAMS_MAX, MITIGATION_EVENTS_MAX, QUEUE_PER_SERVICE_MAX, SAMPLES_EVERYWHERE, SAMPLES_PER_TICK_MAX,
     SERVICES_MAX,
 };
-use crate::signs::{Doing, Event, InForce, Memory, Mitigation, ServiceSigns, SignsConfig, Step};
+use crate::signs::{Doing, Event, InForce, Memory, Mitigation, ServiceSigns, Signature, SignsConfig, Step};
 use crate::surge::SurgeWatch;
 use crate::thresholds::thresholds;
 use crate::{
@@ -191,6 +191,20 @@ impl Brain {
             self.events.push(Event::Stepped(*mitigation, before));
         }
         true
+    }
+
+    /// Acts on a signature of the operator's at a service until then; the id, or `None` where there is no such service or
+    /// all its places are held by the operator.
+    pub fn order(
+        &mut self,
+        service: ServiceId,
+        signature: Signature,
+        step: Step,
+        now: Moment,
+        until: Moment,
+    ) -> Option<u32> {
+        let signs = self.signs.get_mut(service.index())?;
+        signs.order(signature, step, now, until, &mut self.mitigations_born, &mut self.events)
     }
 
     /// Ends a mitigation, and forbids its signature until then (`None`: for five minutes). Whether there is one of this

@@ -58,6 +58,13 @@ enum Command {
         #[command(subcommand)]
         action: operator::Allow,
     },
+    /// Give out codes that let somebody in who is in doubt.
+    Pass {
+        #[command(flatten)]
+        node: operator::Node,
+        #[command(subcommand)]
+        action: operator::Pass,
+    },
     /// Say what a reference code on a visitor's page means.
     Explain {
         #[command(flatten)]
@@ -112,6 +119,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Mitigations { node, action } => operator::mitigations(&node, &action),
         Command::Allow { node, action } => operator::allow(&node, &action),
+        Command::Pass { node, action } => operator::pass(&node, &action),
         Command::Explain { node, code } => operator::explain(&node, &code),
         Command::Demo(arguments) => demo::run(&arguments).map(done),
         Command::Drill(arguments) => guichet_drill::run(&arguments, &fronts()),

@@ -34,6 +34,19 @@ pub(crate) enum Mitigations {
         /// Its number.
         id: u32,
     },
+    /// Act on a signature of your own, such as: add portal challenge agent=Floodmaker method=GET.
+    Add {
+        /// Service.
+        service: String,
+        /// The step: observe, deprioritise, challenge, limit or refuse.
+        step: String,
+        /// What to match: up to four of DIMENSION=VALUE, as `show` writes them.
+        #[arg(required = true, value_name = "DIMENSION=VALUE")]
+        signature: Vec<String>,
+        /// For how long, such as 30m or 2h.
+        #[arg(long = "for", value_name = "SPAN", default_value = "1h")]
+        span: jiff::SignedDuration,
+    },
     /// Hold it at a step: observe, deprioritise, challenge, limit or refuse.
     Pin {
         /// Its number.
@@ -82,6 +95,28 @@ pub(crate) enum Allow {
     },
 }
 
+/// Codes that let somebody in.
+#[derive(Subcommand)]
+pub(crate) enum Pass {
+    /// Print a code for somebody for whom nothing else works; it is typed on the page that asks for a pass.
+    Issue {
+        /// How often it may be used: 1, 2, 5, 10, 20, 50, 100 or 500; others are rounded up.
+        #[arg(long, default_value_t = 1)]
+        uses: u16,
+        /// For how long, such as 30m or 2h; at most 30 days, rounded up to a whole hour.
+        #[arg(long = "for", value_name = "SPAN", default_value = "24h")]
+        span: jiff::SignedDuration,
+    },
+}
+
+/// Runs `guichet pass`.
+pub(crate) fn pass(node: &Node, action: &Pass) -> anyhow::Result<ExitCode> {
+    let Pass::Issue { uses, span } = action;
+    let order = json!({ "uses": uses, "for_s": seconds(*span)? });
+    let issued = ask(node.admin, "/passes/issue", Some(&order))?;
+    node.print(&issued, || format!("{}   (good {} times, for {span:#})\n", word(&issued["code"]), issued["uses"]))
+}
+
 /// Runs `guichet mitigations`.
 pub(crate) fn mitigations(node: &Node, action: &Mitigations) -> anyhow::Result<ExitCode> {
     match action {
@@ -103,6 +138,18 @@ pub(crate) fn mitigations(node: &Node, action: &Mitigations) -> anyhow::Result<E
             let order = json!({ "id": id, "step": step, "for_s": seconds(*span)? });
             let done = ask(node.admin, "/mitigations/pin", Some(&order))?;
             node.print(&done, || format!("mitigation {id} is held at {step} for {span:#}\n"))
+        }
+        Mitigations::Add { service, step, signature, span } => {
+            let mut parts = Vec::new();
+            for part in signature {
+                let Some((dimension, value)) = part.split_once('=') else {
+                    anyhow::bail!("{part:?} is not DIMENSION=VALUE, such as agent=curl")
+                };
+                parts.push([dimension, value]);
+            }
+            let order = json!({ "service": service, "step": step, "signature": parts, "for_s": seconds(*span)? });
+            let done = ask(node.admin, "/mitigations/add", Some(&order))?;
+            node.print(&done, || format!("mitigation {} is at {step} for {span:#}\n", done["id"]))
         }
         Mitigations::End { id } => {
             let done = ask(node.admin, "/mitigations/end", Some(&json!({ "id": id })))?;

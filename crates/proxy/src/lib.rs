@@ -14,6 +14,7 @@ pub mod forward;
 pub mod identify;
 pub mod listen;
 pub mod pages;
+pub mod passes;
 mod pipeline;
 pub mod record;
 pub mod serve;

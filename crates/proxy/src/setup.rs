@@ -11,9 +11,10 @@ use guichet_core::{BrainConfig, Criticality, LimiterConfig, NodeRules, ServiceCo
 use crate::admit::{Admission, Shared, Sources};
 use crate::classify::HostIndex;
 use crate::clock;
-use crate::config::{ClientKind, Config, Service};
+use crate::config::{ClientKind, Config, Secret, Service};
 use crate::forward::{Forwarder, PoolShared, TlsError};
 use crate::identify::{PartnerIndex, SessionSigner};
+use crate::passes::{Passes, TokenSigner};
 use crate::record::metrics::{Registry, ServiceSlot, UpstreamSlot};
 use crate::signs::Signs;
 
@@ -41,6 +42,8 @@ pub struct Setup {
     pub server_slots: Vec<Vec<UpstreamSlot>>,
     /// What the brain starts from.
     pub brain: BrainConfig,
+    /// What passes are signed with, as are sessions.
+    seed: Secret,
 }
 
 impl Setup {
@@ -86,8 +89,19 @@ impl Setup {
             service_slots,
             server_slots,
             brain,
+            seed: Secret(*seed),
             config,
         })
+    }
+}
+
+impl Setup {
+    /// A new code that lets somebody in for whom nothing else works, good for `uses` passes until `ends_s`.
+    #[must_use]
+    pub fn issue_code(&self, uses: u16, ends_s: u64) -> String {
+        // Where the serial numbers begin need not be secret, only differ from start to start.
+        let chance = ends_s ^ clock::now().0;
+        Passes::code(&TokenSigner::new(&self.seed.0), &self.signs.passes, uses, ends_s, chance)
     }
 }
 
@@ -127,7 +141,7 @@ fn service_config(service: &Service) -> ServiceConfig {
         queue_wait_max: service.queue_wait,
         signs: SignsConfig {
             mode: service.mitigations,
-            challenges: service.client_kind == ClientKind::Browser,
+            challenges: service.passes && service.client_kind == ClientKind::Browser,
             collateral_max: service.collateral_max as f32,
         },
         ..ServiceConfig::default()
@@ -140,6 +154,8 @@ pub struct WorkerSetup {
     pub shared: Arc<Setup>,
     /// Its way to admit.
     pub admission: Rc<Admission>,
+    /// Its way to sign and verify passes.
+    pub passes: Passes,
     /// Its way to the upstreams.
     pub forwarder: Rc<Forwarder>,
 }
@@ -152,6 +168,7 @@ impl WorkerSetup {
         let workers = shared.config.node.workers;
         let admission = Rc::new(Admission::new(admission, services, shared.signs.clone(), workers, seed));
         let forwarder = Rc::new(Forwarder::new(&shared.pools, seed));
-        Self { shared, admission, forwarder }
+        let passes = Passes::new(&shared.seed.0, shared.signs.clone(), seed);
+        Self { shared, admission, passes, forwarder }
     }
 }

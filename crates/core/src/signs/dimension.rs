@@ -117,6 +117,12 @@ impl Dimension {
         }
     }
 
+    /// The dimension of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dimension| dimension.name() == name)
+    }
+
     /// What kind of thing it tells.
     #[must_use]
     pub const fn kind(self) -> Kind {

@@ -316,7 +316,7 @@ impl ServiceSigns {
         for finding in findings {
             if !self.is_forbidden(&finding.signature) {
                 let born = Mitigation::new(self.service, finding.signature, finding.evidence, now, false);
-                self.add(born, next_id, events);
+                self.add(born, born.evidence.rate_per_s, next_id, events);
             }
         }
     }
@@ -341,19 +341,26 @@ impl ServiceSigns {
             }
         }
         for born in back {
-            self.add(born, next_id, events);
+            self.add(born, born.evidence.rate_per_s, next_id, events);
         }
     }
 
-    fn add(&mut self, mut born: Mitigation, next_id: &mut u32, events: &mut Vec<Event>) {
+    /// Adds one that is needed for so many requests a second; its id, unless all places are held by more needed ones.
+    fn add(
+        &mut self,
+        mut born: Mitigation,
+        needed_per_s: f32,
+        next_id: &mut u32,
+        events: &mut Vec<Event>,
+    ) -> Option<u32> {
         if self.mitigations.len() >= MITIGATIONS_PER_SERVICE_MAX {
             // The least needed gives way, if it is less needed than this one; one that the operator holds does not.
             let least = self.mitigations.iter().enumerate().filter(|(_, m)| m.pinned_until.is_none());
             let least =
                 least.min_by(|a, b| a.1.rate_per_s.total_cmp(&b.1.rate_per_s)).map(|(at, m)| (at, m.rate_per_s));
-            let Some((at, rate)) = least else { return };
-            if rate >= born.evidence.rate_per_s {
-                return;
+            let (at, rate) = least?;
+            if rate >= needed_per_s {
+                return None;
             }
             events.push(Event::Ended(self.mitigations.swap_remove(at), End::Displaced));
         }
@@ -361,6 +368,7 @@ impl ServiceSigns {
         born.id = *next_id;
         events.push(Event::Born(born));
         self.mitigations.push(born);
+        Some(born.id)
     }
 
     fn is_forbidden(&self, signature: &Signature) -> bool {
@@ -419,6 +427,29 @@ impl ServiceSigns {
             self.remembered.swap_remove(oldest);
         }
         self.remembered.push(new);
+    }
+
+    /// Acts on a signature of the operator's until then; its id.
+    pub(crate) fn order(
+        &mut self,
+        signature: Signature,
+        step: Step,
+        now: Moment,
+        until: Moment,
+        next_id: &mut u32,
+        events: &mut Vec<Event>,
+    ) -> Option<u32> {
+        self.forbidden.retain(|(forbidden, _)| *forbidden != signature);
+        if let Some(there) = self.mitigations.iter_mut().find(|m| m.signature == signature) {
+            let before = there.step;
+            there.pin(step, now, until);
+            events.push(Event::Stepped(*there, before));
+            return Some(there.id);
+        }
+        let mut born = Mitigation::new(self.service, signature, super::Evidence::default(), now, false);
+        born.pin(step, now, until);
+        // It is more needed than anything found.
+        self.add(born, f32::INFINITY, next_id, events)
     }
 
     /// Ends a mitigation; its signature is not acted upon again before `until`, or for a while. Whether it was there.

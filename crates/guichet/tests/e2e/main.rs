@@ -3,6 +3,7 @@
 mod demo;
 mod house;
 mod mitigations;
+mod passes;
 mod pressure;
 mod upstream;
 mod wire;

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use guichet_core::bounds::SPAN_S_MAX;
-use guichet_core::signs::Step;
+use guichet_core::bounds::{SIGNATURE_PARTS_MAX, SPAN_S_MAX};
+use guichet_core::signs::{Dimension, Signature, Step};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use super::source::AdminSource;
 use crate::clock;
+use crate::passes::{CODE_DAYS, CODE_USES};
 use crate::record::parse_reference;
-use crate::signs::{AllowedNetwork, Order, Refusal, Signs};
+use crate::signs::{AllowedNetwork, Order, Refusal, Signs, value_of};
 
 /// Must be there, with any value, in every order.
 pub const ORDER_HEADER: &str = "x-guichet-order";
@@ -36,6 +37,22 @@ struct OfMitigation {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct OfSignature {
+    service: String,
+    step: String,
+    signature: Vec<(String, String)>,
+    for_s: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfCode {
+    uses: Option<u16>,
+    for_s: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OfNetwork {
     network: String,
     for_s: Option<u64>,
@@ -44,8 +61,15 @@ struct OfNetwork {
 }
 
 /// Paths at which orders are taken.
-pub(super) const PATHS: [&str; 5] =
-    ["/mitigations/pin", "/mitigations/end", "/mitigations/forbid", "/allow/add", "/allow/remove"];
+pub(super) const PATHS: [&str; 7] = [
+    "/mitigations/add",
+    "/passes/issue",
+    "/mitigations/pin",
+    "/mitigations/end",
+    "/mitigations/forbid",
+    "/allow/add",
+    "/allow/remove",
+];
 
 /// Carries out an order.
 pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &dyn AdminSource) -> Reply {
@@ -57,12 +81,11 @@ pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &
     match path {
         "/mitigations/pin" => {
             let of: OfMitigation = read(body)?;
-            let step = of.step.as_deref().and_then(Step::named).ok_or_else(|| {
-                let steps: Vec<_> = Step::ALL.iter().map(|step| step.name()).collect();
-                bad(format!("'step' must be one of {}", steps.join(", ")))
-            })?;
+            let step = step(of.step.as_deref().unwrap_or_default())?;
             order(&signs, Order::Pin { id: of.id, step, for_s: span(of.for_s)? }, of.id).await
         }
+        "/mitigations/add" => add(&read(body)?, source, &signs).await,
+        "/passes/issue" => issue(&read(body)?, source),
         "/mitigations/end" => {
             let of: OfMitigation = read(body)?;
             order(&signs, Order::End { id: of.id }, of.id).await
@@ -97,13 +120,62 @@ pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &
 
 async fn order(signs: &Signs, order: Order, id: u32) -> Reply {
     match signs.order(order).await {
-        Ok(true) => Ok(json!({ "done": true, "id": id })),
-        Ok(false) => {
+        Ok(Some(id)) => Ok(json!({ "done": true, "id": id })),
+        Ok(None) => {
             let detail = format!("there is no mitigation {id}; `guichet mitigations list` shows those there are");
             Err((StatusCode::NOT_FOUND, "Not there", detail))
         }
         Err(detail) => Err((StatusCode::SERVICE_UNAVAILABLE, "Not carried out", detail.to_owned())),
     }
+}
+
+async fn add(of: &OfSignature, source: &dyn AdminSource, signs: &Signs) -> Reply {
+    let services = source.status().services;
+    let Some(service) = services.iter().position(|service| service.name == of.service) else {
+        let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
+        return Err(bad(format!("'service' must be one of {}", names.join(", "))));
+    };
+    let mut parts = Vec::new();
+    for (name, words) in of.signature.iter().take(SIGNATURE_PARTS_MAX + 1) {
+        let dimension = Dimension::named(name).ok_or_else(|| {
+            let names: Vec<_> = Dimension::ALL.iter().map(|dimension| dimension.name()).collect();
+            bad(format!("'{name}' is none of {}", names.join(", ")))
+        })?;
+        let value = value_of(signs.hash, dimension, words);
+        parts.push((dimension, value.map_err(|wanted| bad(format!("'{name}' takes {wanted}")))?));
+    }
+    let signature = Signature::new(&parts).ok_or_else(|| {
+        bad(format!("a signature has from one to {SIGNATURE_PARTS_MAX} values, each of another dimension"))
+    })?;
+    let new = Order::Add { service: service as u16, signature, step: step(&of.step)?, for_s: span(of.for_s)? };
+    match signs.order(new).await {
+        Ok(Some(id)) => Ok(json!({ "done": true, "id": id })),
+        Ok(None) => {
+            Err((StatusCode::CONFLICT, "No room", "all places of the service are held; end one first".to_owned()))
+        }
+        Err(detail) => Err((StatusCode::SERVICE_UNAVAILABLE, "Not carried out", detail.to_owned())),
+    }
+}
+
+fn issue(of: &OfCode, source: &dyn AdminSource) -> Reply {
+    let uses = of.uses.unwrap_or(1);
+    let Some(uses) = CODE_USES.iter().copied().find(|class| *class >= uses && uses > 0) else {
+        return Err(bad(format!("'uses' must be from 1 to {}", CODE_USES[CODE_USES.len() - 1])));
+    };
+    let for_s = span(of.for_s)?;
+    if for_s > CODE_DAYS * 86_400 {
+        return Err(bad(format!("'for_s' must be at most {} ({CODE_DAYS} days)", CODE_DAYS * 86_400)));
+    }
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let ends_s = (now_s + for_s).div_ceil(3600) * 3600;
+    Ok(json!({ "code": source.issue_code(uses, ends_s), "uses": uses, "ends_unix_s": ends_s }))
+}
+
+fn step(name: &str) -> Result<Step, (StatusCode, &'static str, String)> {
+    Step::named(name).ok_or_else(|| {
+        let steps: Vec<_> = Step::ALL.iter().map(|step| step.name()).collect();
+        bad(format!("'step' must be one of {}", steps.join(", ")))
+    })
 }
 
 /// All mitigations, and those that ended.

@@ -44,6 +44,9 @@ pub trait AdminSource: Send + Sync + 'static {
     /// What the node does now.
     fn status(&self) -> Status;
 
+    /// A new code that lets somebody in for whom nothing else works.
+    fn issue_code(&self, uses: u16, ends_s: u64) -> String;
+
     /// What is known of mitigations.
     fn signs(&self) -> Arc<Signs>;
 }

@@ -39,6 +39,10 @@ impl AdminSource for Fake {
         Status { version: "0.0.0", services: vec![service], ..Status::default() }
     }
 
+    fn issue_code(&self, uses: u16, ends_s: u64) -> String {
+        format!("{uses}-{ends_s}")
+    }
+
     fn signs(&self) -> Arc<Signs> {
         self.1.clone()
     }
@@ -181,6 +185,19 @@ fn orders_need_their_header_and_make_sense() {
     check("/allow/add", HEADER, &" ".repeat(20_000), 413, "16384");
     check("/allow/remove", HEADER, r#"{"network":"198.51.100.0/24"}"#, 404, "configuration");
     check("/mitigations/pin", HEADER, r#"{"id":1,"step":"destroy"}"#, 400, "deprioritise");
+    let add = |service: &str, step: &str, parts: &str| {
+        format!(r#"{{"service":"{service}","step":"{step}","signature":{parts}}}"#)
+    };
+    check("/mitigations/add", HEADER, &add("nowhere", "limit", r#"[["agent","x"]]"#), 400, "portal");
+    check("/mitigations/add", HEADER, &add("portal", "stop", r#"[["agent","x"]]"#), 400, "deprioritise");
+    check("/mitigations/add", HEADER, &add("portal", "limit", "[]"), 400, "one to 4");
+    check("/mitigations/add", HEADER, &add("portal", "limit", r#"[["colour","red"]]"#), 400, "header_order");
+    check("/mitigations/add", HEADER, &add("portal", "limit", r#"[["cookies","many"]]"#), 400, "session");
+    check("/mitigations/add", HEADER, &add("portal", "limit", r#"[["source","here"]]"#), 400, "192.0.2.7");
+    check("/passes/issue", HEADER, r#"{"uses":3,"for_s":60}"#, 200, "\"uses\": 5");
+    check("/passes/issue", HEADER, r#"{"uses":9999}"#, 400, "500");
+    check("/passes/issue", HEADER, r#"{"uses":0}"#, 400, "500");
+    check("/passes/issue", HEADER, r#"{"for_s":9999999}"#, 400, "30 days");
     let held: Value = serde_json::from_str(&get(&server, "/allow").2).unwrap();
     assert_eq!(held["by_order"][0]["because"], "a feed");
     assert!(source.1.allowed.allows([192, 0, 2, 7].into(), crate::clock::now()));

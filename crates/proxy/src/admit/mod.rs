@@ -199,7 +199,7 @@ impl Admission {
             proved,
             view: &view,
             wide: &wide,
-            bid: 0,
+            bid: class.pass.map_or(0, |pass| pass.bid),
             cost,
             wait_max: deadline,
             mitigation: mitigation.as_ref(),
@@ -307,6 +307,9 @@ impl Admission {
                 sources.note_session(prefix, key, now);
             }
             return (sources.observe(key, now, asked), SmallVec::new());
+        }
+        if let Some(pass) = &class.pass {
+            return (sources.observe(sources.pass_key(pass.id), now, asked), SmallVec::new());
         }
         let view = sources.observe(prefixes[0], now, asked);
         let wide =

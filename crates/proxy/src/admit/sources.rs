@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 /// What kind of thing a key names, so that kinds never collide. 4 and 6 are taken by prefixes.
 const TAG_SESSION: u8 = 1;
 const TAG_PARTNER: u8 = 2;
+const TAG_PASS: u8 = 3;
 
 /// Keys of an address, narrow to wide.
 pub(super) type Prefixes = SmallVec<[SourceKey; 3]>;
@@ -60,6 +61,10 @@ impl Sources {
 
     pub(super) fn session_key(&self, value: &str) -> SourceKey {
         SourceKey::of_bytes(self.seed, TAG_SESSION, value.as_bytes())
+    }
+
+    pub(super) fn pass_key(&self, id: u64) -> SourceKey {
+        SourceKey::of_bytes(self.seed, TAG_PASS, &id.to_be_bytes())
     }
 
     pub(super) fn partner_key(&self, name: &str) -> SourceKey {

@@ -370,6 +370,8 @@ pub struct Service {
     pub session: Option<SessionRule>,
     /// Refusals.
     pub client_kind: ClientKind,
+    /// Whether people in doubt may earn a pass.
+    pub passes: bool,
     /// Whether signatures of attackers are looked for and acted upon.
     pub mitigations: SignsMode,
     /// Largest part of the traffic of proven standing that a refusal by signature may hit, 0 to 1.

@@ -24,7 +24,8 @@ use crate::clock;
 use crate::config::{ClientKind, Partner};
 use crate::connection::Connection;
 use crate::forward::{Ended, Facts};
-use crate::pages::{RefusalContext, refusal};
+use crate::pages::{RefusalContext, kind_for, language_for, refusal};
+use crate::passes::{self, Frame as PassFrame, Holder};
 use crate::setup::WorkerSetup;
 use crate::signs::Refusal;
 use crate::worker::Worker;
@@ -173,8 +174,46 @@ impl Trail {
             head: self.method == Method::HEAD,
             allow: allow.as_ref(),
         };
-        let response = refusal(reason, &context);
+        let response = self.offer(reason).unwrap_or_else(|| refusal(reason, &context));
         self.follow(response)
+    }
+
+    /// Ways to earn a pass, where the reason and the service allow it and nothing better is known of who asks.
+    fn offer(&self, reason: Reason) -> Option<Response<Body>> {
+        let (class, account) = (self.class.as_ref()?, self.account?);
+        let stranger = account.standing <= Standing::Anonymous;
+        if !passes::earnable(reason) || !class.service.passes || !stranger {
+            return None;
+        }
+        let holder = Holder {
+            service: &class.service.name,
+            client: self.client,
+            agent: self.user_agent.as_ref().map_or(&b""[..], HeaderValue::as_bytes),
+        };
+        // A form that was sent is lost; the page says so.
+        let again = matches!(self.method, Method::GET | Method::HEAD);
+        let to = if again { self.uri.path_and_query().map_or("/", |target| target.as_str()) } else { "" };
+        let marks = match (reason, account.standing) {
+            (Reason::ChallengeNeeded, _) => 2,
+            (_, Standing::Suspect) => 3,
+            _ => 0,
+        };
+        let offer = self.setup.passes.offer(&holder, marks, to.to_owned(), self.began_unix_s());
+        Some(self.frame(Some(Reference::new(reason, self.id))).offer(reason, &offer, false))
+    }
+
+    /// What pages about passes are made for.
+    #[must_use]
+    pub(crate) fn frame(&self, reference: Option<Reference>) -> PassFrame<'_> {
+        let service = self.class.as_ref().map(|class| &class.service);
+        let kind = service.map_or(ClientKind::Browser, |service| service.client_kind);
+        PassFrame {
+            language: language_for(self.accept_language.as_ref().map(HeaderValue::as_bytes)),
+            kind: kind_for(self.accept.as_ref().map(HeaderValue::as_bytes), kind),
+            service_name: service.map_or("", |service| &service.name),
+            reference,
+            head: self.method == Method::HEAD,
+        }
     }
 
     /// Follows an answer to its end.

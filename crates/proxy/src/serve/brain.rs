@@ -42,7 +42,10 @@ pub(super) async fn run(inbox: Inbox, workers: usize, registry: Arc<Registry>) {
             }
             Some((order, done)) = orders.recv() => {
                 // Nobody listening for the answer any more is no error.
-                let _ = done.send(obey(&mut brain, order));
+                let about = obey(&mut brain, order);
+                // It holds from now on, not only from the next tick.
+                setup.admission.posture.store(Arc::new(brain.posture(clock::now())));
+                let _ = done.send(about);
             }
             () = tokio::time::sleep_until(due) => {}
             changed = setups.changed() => {
@@ -79,14 +82,17 @@ fn heir(old: &Brain, former: &Setup, setup: &Setup) -> Brain {
     brain
 }
 
-/// Does what the operator orders; whether there was such a mitigation.
-fn obey(brain: &mut Brain, order: Order) -> bool {
+/// Does what the operator orders; the mitigation it was about.
+fn obey(brain: &mut Brain, order: Order) -> Option<u32> {
     let now = clock::now();
     let until = |for_s| now.after(Duration::from_secs(for_s));
     match order {
-        Order::Pin { id, step, for_s } => brain.pin(id, step, now, until(for_s)),
-        Order::End { id } => brain.end(id, now, None),
-        Order::Forbid { id, for_s } => brain.end(id, now, Some(until(for_s))),
+        Order::Pin { id, step, for_s } => brain.pin(id, step, now, until(for_s)).then_some(id),
+        Order::Add { service, signature, step, for_s } => {
+            brain.order(ServiceId(service), signature, step, now, until(for_s))
+        }
+        Order::End { id } => brain.end(id, now, None).then_some(id),
+        Order::Forbid { id, for_s } => brain.end(id, now, Some(until(for_s))).then_some(id),
     }
 }
 

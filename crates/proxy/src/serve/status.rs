@@ -58,6 +58,10 @@ impl AdminSource for NodeStatus {
         }
     }
 
+    fn issue_code(&self, uses: u16, ends_s: u64) -> String {
+        self.setups.borrow().issue_code(uses, ends_s)
+    }
+
     fn signs(&self) -> Arc<Signs> {
         self.setups.borrow().signs.clone()
     }

@@ -211,6 +211,57 @@ fn prefix_words(address: IpAddr, level: usize) -> Option<String> {
     })
 }
 
+/// The value of a dimension for words of the operator's.
+///
+/// # Errors
+/// What can be given for it.
+pub fn value_of(hash: FeatureHash, dimension: Dimension, words: &str) -> Result<u32, String> {
+    match dimension {
+        Dimension::Tls | Dimension::Http2 | Dimension::Agent | Dimension::Method => {
+            Ok(hash.of(dimension, words.as_bytes()))
+        }
+        Dimension::AgentVersion => {
+            let (name, version) = words.rsplit_once(' ').ok_or("a name and a number, as in 'Chrome 143'")?;
+            let version: u32 = version.parse().map_err(|_| "a name and a number, as in 'Chrome 143'")?;
+            let mut exact = hash.begin(dimension);
+            exact.add(name.as_bytes());
+            exact.add(&version.to_be_bytes());
+            Ok(exact.value())
+        }
+        Dimension::HeaderOrder => {
+            let mut hasher = hash.begin(dimension);
+            words.split(',').for_each(|name| hasher.add(name.trim().as_bytes()));
+            Ok(hasher.value())
+        }
+        Dimension::Path => {
+            let mut hasher = hash.begin(dimension);
+            segments(words).for_each(|segment| hasher.add(segment.as_bytes()));
+            Ok(hasher.value())
+        }
+        Dimension::Query => {
+            let mut hasher = hash.begin(dimension);
+            parameters(words).for_each(|name| hasher.add(name.as_bytes()));
+            Ok(hasher.value())
+        }
+        Dimension::Narrow | Dimension::Middle | Dimension::Wide => {
+            let address = words.split('/').next().unwrap_or_default();
+            let address: IpAddr = address.parse().map_err(|_| "an address, as in 192.0.2.7")?;
+            let level = dimension.index();
+            let prefix = prefix(address, level).ok_or("an IPv6 address")?;
+            Ok(hash.of(dimension, &prefix.to_be_bytes()))
+        }
+        Dimension::Answer | Dimension::Pace | Dimension::Cookies | Dimension::Referrer | Dimension::Cost => {
+            (1..8).find(|value| fixed_words(dimension, *value) == Some(words)).ok_or_else(|| {
+                let known: Vec<_> = (1..8).filter_map(|value| fixed_words(dimension, value)).collect();
+                format!("one of: {}", known.join(", "))
+            })
+        }
+        Dimension::Network | Dimension::Country | Dimension::Route => {
+            Err("nothing yet: use another dimension".to_owned())
+        }
+    }
+}
+
 /// The words for a value that needs no memory of what came.
 #[must_use]
 pub(super) fn fixed_words(dimension: Dimension, value: u32) -> Option<&'static str> {

@@ -8,14 +8,16 @@ mod looks;
 mod refusals;
 mod target;
 
-use guichet_core::signs::{FeatureHash, Step};
+use guichet_core::signs::{FeatureHash, Signature, Step};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::passes::PassCounts;
 
 pub use allow::{Allowed, AllowedNetwork};
 pub use book::{Book, MitigationView};
 pub(crate) use book::{told, view};
 pub use lexicon::{Lexicon, Told, Word};
-pub use looks::{ConnectionSigns, Looks, connection_features};
+pub use looks::{ConnectionSigns, Looks, connection_features, value_of};
 pub use refusals::{Refusal, Refusals};
 
 /// What the operator orders about a mitigation.
@@ -25,6 +27,17 @@ pub enum Order {
     Pin {
         /// Which.
         id: u32,
+        /// At which step.
+        step: Step,
+        /// For how long.
+        for_s: u64,
+    },
+    /// Act on a signature of the operator's for this many seconds.
+    Add {
+        /// Position of the service.
+        service: u16,
+        /// What to match.
+        signature: Signature,
         /// At which step.
         step: Step,
         /// For how long.
@@ -44,8 +57,8 @@ pub enum Order {
     },
 }
 
-/// An order, and where to say whether there was such a mitigation.
-pub type Ordered = (Order, oneshot::Sender<bool>);
+/// An order, and where to say which mitigation it was about, if there is such a one.
+pub type Ordered = (Order, oneshot::Sender<Option<u32>>);
 
 /// What all parts of a node share of signs, whatever configuration is in force.
 pub struct Signs {
@@ -57,6 +70,8 @@ pub struct Signs {
     pub book: Book,
     /// Refusals of late.
     pub refusals: Refusals,
+    /// What was used of passes.
+    pub passes: PassCounts,
     orders: mpsc::Sender<Ordered>,
 }
 
@@ -68,15 +83,22 @@ impl Signs {
     #[must_use]
     pub fn new(seed: u64) -> (Self, mpsc::Receiver<Ordered>) {
         let (orders, ordered) = mpsc::channel(ORDERS_WAITING);
-        let (allowed, book, refusals) = (Allowed::default(), Book::default(), Refusals::default());
-        (Self { hash: FeatureHash::new(seed), allowed, book, refusals, orders }, ordered)
+        let signs = Self {
+            hash: FeatureHash::new(seed),
+            allowed: Allowed::default(),
+            book: Book::default(),
+            refusals: Refusals::default(),
+            passes: PassCounts::default(),
+            orders,
+        };
+        (signs, ordered)
     }
 
-    /// Gives an order; whether there was such a mitigation.
+    /// Gives an order; the mitigation that it was about, if there is such a one.
     ///
     /// # Errors
     /// The brain does not take it.
-    pub async fn order(&self, order: Order) -> Result<bool, &'static str> {
+    pub async fn order(&self, order: Order) -> Result<Option<u32>, &'static str> {
         let (done, answer) = oneshot::channel();
         self.orders.try_send((order, done)).map_err(|_| "too many orders wait already; try again in a moment")?;
         let within = tokio::time::timeout(std::time::Duration::from_secs(5), answer);

@@ -226,6 +226,8 @@ pub(in crate::config) struct Service {
     pub(in crate::config) session: Option<Session>,
     /// What a refusal looks like when the request does not tell. Where it is `api`, nobody is asked for a pass.
     pub(in crate::config) client_kind: ClientKind,
+    /// Whether those in doubt may earn a pass: by a calculation of their browser, by waiting, or with a code.
+    pub(in crate::config) passes: bool,
     /// How attackers are told by signatures that are found by themselves.
     pub(in crate::config) mitigations: ServiceMitigations,
     /// Parts of the service with properties of their own; the longest matching path wins.
@@ -247,6 +249,7 @@ impl Default for Service {
             known_after_s: 600,
             session: None,
             client_kind: ClientKind::Browser,
+            passes: true,
             mitigations: ServiceMitigations::default(),
             route: Vec::new(),
         }
