@@ -189,6 +189,8 @@ pub const DRILL_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const DRILL_COOKIES_MAX: usize = 16;
 /// Bytes of one cookie's value.
 pub const DRILL_COOKIE_BYTES_MAX: usize = 4096;
+/// Bytes of a refusal's page that a real client reads.
+pub const DRILL_PAGE_BYTES_MAX: usize = 16 * 1024;
 /// Header fields of an answer that are read.
 pub const DRILL_HEADER_FIELDS_MAX: usize = 64;
 /// Interim (1xx) answers before the real one.
