@@ -395,3 +395,12 @@ pub const PASS_BODY_BYTES_MAX: usize = 8 * 1024;
 
 const _: () = assert!(WORK_BITS_LEAST <= WORK_BITS_MOST && WORK_BITS_MOST < 24);
 const _: () = assert!(2 * SPENT_ROWS * SPENT_CELLS * 2 <= 4 * 1024 * 1024);
+
+// --- Waiting room ---
+
+/// Seconds after the opening in which those who come are shuffled.
+pub const ROOM_SHUFFLE_S: u64 = 5;
+/// Seconds of the line of a waiting room that are told apart; whoever comes later stands in the last one.
+pub const ROOM_SECONDS_MAX: usize = 3600;
+
+const _: () = assert!(ROOM_SECONDS_MAX > ROOM_SHUFFLE_S as usize);

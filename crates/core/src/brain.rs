@@ -6,6 +6,7 @@ use crate::bounds::{
     H2_STREAMS_MAX, MITIGATION_EVENTS_MAX, QUEUE_PER_SERVICE_MAX, SAMPLES_EVERYWHERE, SAMPLES_PER_TICK_MAX,
     SERVICES_MAX,
 };
+use crate::room::{Crowding, RoomWatch};
 use crate::signs::{Doing, Event, InForce, Memory, Mitigation, ServiceSigns, Signature, SignsConfig, Step};
 use crate::surge::SurgeWatch;
 use crate::thresholds::thresholds;
@@ -29,6 +30,8 @@ pub struct ServiceConfig {
     pub wide_share_factor: f32,
     /// How signatures are found and used.
     pub signs: SignsConfig,
+    /// Whether a waiting room opens by itself when more people come than the service can take.
+    pub waiting_room: bool,
 }
 
 impl Default for ServiceConfig {
@@ -40,6 +43,7 @@ impl Default for ServiceConfig {
             queue_wait_max: Duration::from_millis(500),
             wide_share_factor: 32.0,
             signs: SignsConfig::default(),
+            waiting_room: false,
         }
     }
 }
@@ -61,6 +65,12 @@ const ELEVATED_HOLD: Duration = Duration::from_secs(8);
 /// More is let to the lanes than the upstream can do: their queue sorts by priority what the thresholds let through.
 const GAIN_MIN: f32 = 1.2;
 const GAIN_MAX: f32 = 8.0;
+/// Sources of these buckets ask no more than a person does who reads: up to 1.25 requests a second.
+const LIGHT_BUCKETS: usize = 5;
+/// More of them than this multiple of what is left is a crowd.
+const CROWDED: f32 = 1.1;
+/// Below this part of the limit in flight, a service has room for more people.
+const ROOM_SHARE: f32 = 0.7;
 /// Lots are drawn anew at this interval.
 const LOT_EPOCH_US: u64 = 15_000_000;
 /// Pace taken as human before enough calm was seen, and the bounds of what can be learned.
@@ -241,6 +251,7 @@ struct ServiceBrain {
     calm_requests: u32,
     calm_pace_p999: f32,
     tiers: [TierRule; Standing::COUNT],
+    room: RoomWatch,
 }
 
 impl ServiceBrain {
@@ -259,6 +270,7 @@ impl ServiceBrain {
             calm_requests: 0,
             calm_pace_p999: 0.0,
             tiers: [TierRule::OPEN; Standing::COUNT],
+            room: RoomWatch::default(),
         }
     }
 
@@ -283,6 +295,15 @@ impl ServiceBrain {
             queued_max: seen.queued.max,
         });
         self.decide(saturated);
+        if self.config.waiting_room {
+            let crowding = Crowding {
+                crowded: self.pressure == Pressure::Pressed && self.is_crowded(),
+                has_room: !saturated && seen.inflight.mean < ROOM_SHARE * self.limiter.limit() as f32,
+                full: saturated,
+                capacity_per_s: self.capacity_per_s,
+            };
+            self.room.tick(now, span, &seen.room, &crowding);
+        }
     }
 
     /// Follows the demand within one window where that holds enough requests or far more than before; slower where
@@ -345,6 +366,16 @@ impl ServiceBrain {
         }
     }
 
+    /// Whether strangers who each ask no more than a person does are too many for what those before them leave.
+    fn is_crowded(&self) -> bool {
+        let of = |standing: Standing| &self.demand.tiers[standing.index()];
+        let before = [Standing::Partner, Standing::Session, Standing::Proven, Standing::Known];
+        let before: f32 = before.into_iter().map(|standing| of(standing).total()).sum();
+        let strangers = [Standing::Anonymous, Standing::Newcomer].into_iter();
+        let light: f32 = strangers.flat_map(|standing| &of(standing).cost[..LIGHT_BUCKETS]).sum();
+        self.capacity_per_s > 0.0 && light > CROWDED * (self.capacity_per_s - before).max(0.0)
+    }
+
     fn pace_human(&self) -> f32 {
         if self.calm_pace_p999 <= 0.0 {
             return PACE_HUMAN_DEFAULT;
@@ -391,6 +422,7 @@ impl ServiceBrain {
             },
             mitigations: std::sync::Arc::<[InForce]>::from([]),
             samples_per_tick: 0,
+            room: self.room.rules(),
         }
     }
 }

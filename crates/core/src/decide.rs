@@ -143,6 +143,21 @@ pub fn mitigated_standing(standing: Standing, criticality: Criticality, mitigati
     }
 }
 
+/// Whether the waiting room holds a request: of a stranger who came after it opened, for nothing critical. What it asks is
+/// then no demand on the service: it counts behind everything else.
+#[must_use]
+pub fn waits_in_room(
+    standing: Standing,
+    criticality: Criticality,
+    view: &SourceView,
+    now: Moment,
+    rules: &Rules,
+) -> bool {
+    let stranger = matches!(standing, Standing::Newcomer | Standing::Anonymous);
+    let held = |room: &crate::room::RoomRules| view.age < now.since(room.opened);
+    stranger && criticality != Criticality::Critical && rules.room.as_ref().is_some_and(held)
+}
+
 /// Share of one source under a mitigation at [`Step::Limit`]: a page and a click within eight seconds.
 const LIMIT_SHARE_PER_S: f32 = 0.5;
 const LIMIT_BURST: f32 = 5.0;
@@ -176,6 +191,10 @@ pub fn decide(asking: &Asking<'_>, now: Moment, rules: &Rules) -> Decision {
         Err(reason) => return Decision::Refuse(reason),
     };
     let standing = mitigated_standing(known, asking.criticality, asking.mitigation);
+    if waits_in_room(standing, asking.criticality, asking.view, now, rules) {
+        // Who was here before it opened goes on, as do sessions and those who were let in.
+        return Decision::Refuse(Reason::WaitingRoom);
+    }
     let pace_bucket = pace_bucket(asking.view.pace_per_s / asking.view.share_scale.max(1.0));
     let lot = asking.view.key.lot(rules.lot_epoch);
     let exempt = standing == Standing::Partner || asking.criticality == Criticality::Critical;

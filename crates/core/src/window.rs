@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::room::RoomCounts;
 use crate::signs::SampleBag;
 use crate::{DemandHistogram, Level, RttHistogram, ServiceId, SourceView, Standing};
 
@@ -38,6 +39,8 @@ pub struct ServiceWindow {
     pub queued: Level,
     /// A few of the requests that came, as signatures look at them.
     pub samples: SampleBag,
+    /// Places in the waiting room that were given out.
+    pub room: RoomCounts,
 }
 
 impl ServiceWindow {
@@ -82,6 +85,7 @@ impl ServiceWindow {
         self.inflight.merge(other.inflight);
         self.queued.merge(other.queued);
         self.samples.merge(&other.samples);
+        self.room.merge(&other.room);
     }
 
     /// Sets all to nothing; keeps the memory.

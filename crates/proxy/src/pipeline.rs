@@ -74,6 +74,7 @@ pub(crate) async fn serve(
         }
     };
     trail.note_class(&classified.class);
+    trail.note_place(&classified.identified.accepted.head.headers);
 
     if classified.class.service.passes && trail.path().starts_with(passes::PATH) {
         return at_desk(&setup, trail, classified).await;
@@ -137,6 +138,8 @@ fn redirect(trail: Trail, connection: &Connection, head: &http::request::Parts, 
 async fn at_desk(setup: &WorkerSetup, trail: Trail, classified: Classified) -> Response<Body> {
     let Classified { identified, class } = classified;
     let Accepted { head, body, .. } = identified.accepted;
+    let posture = setup.shared.admission.posture.load_full();
+    let rules = posture.services.get(class.service_position);
     let visit = passes::Visit {
         method: &head.method,
         uri: &head.uri,
@@ -147,6 +150,9 @@ async fn at_desk(setup: &WorkerSetup, trail: Trail, classified: Classified) -> R
         now_s: trail.began_unix_s(),
         now_ms: crate::clock::now().0 / 1000,
         marks: 0,
+        headers: &head.headers,
+        room: rules.and_then(|rules| rules.room.as_ref()),
+        note_place: &|place| setup.admission.note_place(class.service_position, place),
     };
     let answer = passes::attend(&setup.passes, &visit, body).await;
     trail.follow(answer)

@@ -139,6 +139,7 @@ fn service_config(service: &Service) -> ServiceConfig {
         },
         queue_len: u32::try_from(service.queue_length).unwrap_or(u32::MAX),
         queue_wait_max: service.queue_wait,
+        waiting_room: service.waiting_room && service.passes,
         signs: SignsConfig {
             mode: service.mitigations,
             challenges: service.passes && service.client_kind == ClientKind::Browser,

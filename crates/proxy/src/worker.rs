@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use guichet_core::bounds::AHEAD_BYTES_MAX;
-use guichet_core::signs::{InForce, Step};
+use guichet_core::signs::{Dimension, InForce, Step};
 use guichet_core::{Pressure, Reason, Window};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -242,19 +242,23 @@ fn may_handshake(worker: &Worker, hello: &ClientHelloInfo, client: SocketAddr) -
         return Ok(());
     }
     let (now, address) = (clock::now(), client.ip().to_canonical());
-    if admission.sources.is_suspect(address, now) {
+    let signs = &setup.shared.signs;
+    let suspect = admission.sources.is_suspect(address, now);
+    let service = hello.sni.as_deref().and_then(|name| setup.shared.hosts.find(name));
+    let rules = service.and_then(|at| posture.services.get(at)).filter(|rules| !rules.mitigations.is_empty());
+    let Some(rules) = rules else { return if suspect { Err(Reason::Suspect) } else { Ok(()) } };
+    let features = crate::signs::connection_features(signs.hash, hello, address);
+    // Where signatures tell programs apart, an address is no reason by itself: others may live behind it.
+    let told = |m: &&InForce| m.tells_who && m.signature.parts().any(|(d, _)| d == Dimension::Tls);
+    let bears = |m: &InForce| m.signature.parts().all(|(d, v)| !d.of_connection() || features.get(d) == v);
+    let mut marks = rules.mitigations.iter().filter(told).peekable();
+    if suspect && (marks.peek().is_none() || marks.any(bears)) {
         return Err(Reason::Suspect);
     }
-    let service = hello.sni.as_deref().and_then(|name| setup.shared.hosts.find(name));
-    let Some(rules) = service.and_then(|at| posture.services.get(at)) else { return Ok(()) };
     let refuses = |m: &&InForce| m.step == Step::Refuse && m.signature.of_connection();
-    if rules.pressure != Pressure::Pressed || !rules.mitigations.iter().any(|m| refuses(&m)) {
-        return Ok(());
-    }
-    let signs = &setup.shared.signs;
-    let features = crate::signs::connection_features(signs.hash, hello, address);
     let refused = rules.mitigations.iter().filter(refuses).any(|m| m.signature.matches(&features));
-    if refused && !admission.sources.is_known(address, now) && !signs.allowed.allows(address, now) {
+    let pressed = rules.pressure == Pressure::Pressed;
+    if pressed && refused && !admission.sources.is_known(address, now) && !signs.allowed.allows(address, now) {
         return Err(Reason::Mitigated);
     }
     Ok(())

@@ -225,8 +225,10 @@ impl<'a> Node<'a> {
         let service = ServiceId(asker.service);
         self.report.requests += 1;
         let key = self.key(population, source, false);
-        let view = self.observe(key, service);
         let features = self.look(population, source);
+        let mark = self.posture.services[service.index()].mark(&features).filter(|_| !asker.allowed);
+        let key = mark.map_or(key, |mark| key.apart(mark));
+        let view = self.observe(key, service);
         let rules = &self.posture.services[service.index()];
         let mitigation = rules.mitigation(&features).copied().filter(|_| !asker.allowed);
         let known = effective_standing(asker.proved, &view, now, rules);

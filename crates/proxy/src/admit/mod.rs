@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use guichet_core::bounds::WORKERS_MAX;
+use guichet_core::room::Place;
 use guichet_core::signs::{InForce, Sample, Sampler};
 use guichet_core::{
     Asking, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, Rules, ServiceId, Slot,
-    SourceKey, SourceView, Standing, Window, decide, effective_standing, mitigated_standing,
+    SourceKey, SourceView, Standing, Standing3, UNMARKED, Window, decide, effective_standing, mitigated_standing,
+    waits_in_room,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -106,6 +108,17 @@ pub struct Account {
     pub standing: Standing,
 }
 
+/// Where a request comes from, as far as its account depends on it.
+struct Seen {
+    client: std::net::IpAddr,
+    /// The mark that it bears: its account is apart from its neighbours'.
+    mark: Option<u32>,
+    /// Whether marks tell attackers from their neighbours now.
+    has_marks: bool,
+    /// Whether the service is pressed, so that wider prefixes matter.
+    pressed: bool,
+}
+
 /// What a request got.
 pub struct Verdict {
     /// Who asked.
@@ -171,6 +184,11 @@ impl Admission {
         sampling.told.take()
     }
 
+    /// Counts a place in the waiting room that was given out.
+    pub fn note_place(&self, position: usize, place: Place) {
+        self.count(ServiceId(position as u16), |counters| counters.room.note(place));
+    }
+
     /// Decides about one request, and lets it wait if that is the decision.
     pub async fn admit(self: &Rc<Self>, looks: &Looks<'_>, partner: Option<&str>) -> Verdict {
         let (class, client, now) = (looks.class, looks.client, clock::now());
@@ -183,15 +201,21 @@ impl Admission {
         };
         let cost = self.cost(class);
         let asked = Asked { service, cost, suspect_rate_per_s: rules.suspect_rate_per_s };
-        let (view, wide) = self.views(class, partner, client, now, &asked, rules.pressure == Pressure::Pressed);
+        let allowed = !rules.mitigations.is_empty() && self.signs.allowed.allows(client, now);
+        let mark = if allowed || rules.mitigations.is_empty() { None } else { rules.mark(&looks.outward()) };
+        let pressed = rules.pressure == Pressure::Pressed;
+        let seen = Seen { client, mark, has_marks: rules.has_marks(), pressed };
+        let (view, wide) = self.views(class, partner, &seen, now, &asked);
         let proved = (class.standing > Standing::Known).then_some(class.standing);
         let known = effective_standing(proved, &view, now, rules);
-        let mitigation = self.look(looks, rules, known, &view, cost, now);
+        let mitigation = self.look(looks, rules, known, &view, cost).filter(|_| !allowed);
         let standing = mitigated_standing(known, class.criticality, mitigation.as_ref());
         let matched = mitigation.map_or(0, |m| m.id);
         let turned_away = u32::from(mitigation.is_none());
         let account = Account { key: view.key, standing };
-        self.count(service, |counters| counters.note_offered(standing, &view, cost));
+        let waits = waits_in_room(standing, class.criticality, &view, now, rules);
+        let counted = if waits { Standing::Suspect } else { standing };
+        self.count(service, |counters| counters.note_offered(counted, &view, cost));
         let deadline = class.route().and_then(|route| route.deadline);
         let asking = Asking {
             service,
@@ -209,8 +233,8 @@ impl Admission {
             Decision::Offer(ask, charges) => (ask, charges),
             Decision::Refuse(reason) => {
                 self.count(service, |counters| {
-                    counters.note_held_back(standing);
-                    counters.turned_away += turned_away;
+                    counters.note_held_back(counted);
+                    counters.turned_away += if waits { 0 } else { turned_away };
                 });
                 return Verdict { account, queued: Duration::ZERO, mitigation: matched, permit: Err(reason) };
             }
@@ -251,16 +275,8 @@ impl Admission {
     }
 
     /// Looks at a request where that can matter: it is one of those that are sampled, or there are mitigations. The one
-    /// in force that it matches, unless the operator allows the client.
-    fn look(
-        &self,
-        looks: &Looks<'_>,
-        rules: &Rules,
-        known: Standing,
-        view: &SourceView,
-        cost: f32,
-        now: Moment,
-    ) -> Option<InForce> {
+    /// in force that it matches.
+    fn look(&self, looks: &Looks<'_>, rules: &Rules, known: Standing, view: &SourceView, cost: f32) -> Option<InForce> {
         let position = looks.class.service_position;
         let mut sampling = self.sampling.borrow_mut();
         let samples = (rules.samples_per_tick / sampling.workers).max(SAMPLES_OF_WORKER_MIN);
@@ -276,7 +292,7 @@ impl Admission {
             bag.keep(place, Sample { features, weight: 1.0, pace_per_s, standing: known, criticality });
             sampling.told.note(&features, looks);
         }
-        rules.mitigation(&features).copied().filter(|_| !self.signs.allowed.allows(looks.client, now))
+        rules.mitigation(&features).copied()
     }
 
     /// Requests of mean cost that a request of this class counts for: declared, or learned.
@@ -290,17 +306,16 @@ impl Admission {
         &self,
         class: &Class,
         partner: Option<&str>,
-        client: std::net::IpAddr,
+        seen: &Seen,
         now: Moment,
         asked: &Asked,
-        pressed: bool,
     ) -> (SourceView, SmallVec<[SourceView; 2]>) {
         let sources = &self.shared.sources;
         let unsuspected = Asked { suspect_rate_per_s: f32::INFINITY, ..*asked };
         if let (Standing::Partner, Some(name)) = (class.standing, partner) {
             return (sources.observe(sources.partner_key(name), now, &unsuspected), SmallVec::new());
         }
-        let prefixes = sources.prefixes(client);
+        let mut prefixes = sources.prefixes(seen.client);
         if let Some(value) = &class.session {
             let key = sources.session_key(value);
             for &prefix in &prefixes {
@@ -311,9 +326,15 @@ impl Admission {
         if let Some(pass) = &class.pass {
             return (sources.observe(sources.pass_key(pass.id), now, asked), SmallVec::new());
         }
-        let view = sources.observe(prefixes[0], now, asked);
+        if let Some(mark) = seen.mark {
+            prefixes.iter_mut().for_each(|key| *key = key.apart(mark));
+        }
+        let mut view = sources.observe(prefixes[0], now, asked);
+        if view.standing_hint == Standing3::Suspect && seen.mark.is_none() && seen.has_marks {
+            view = sources.observe(prefixes[0].apart(UNMARKED), now, asked);
+        }
         let wide =
-            prefixes[1..].iter().filter(|_| pressed).map(|&key| sources.observe(key, now, &unsuspected)).collect();
+            prefixes[1..].iter().filter(|_| seen.pressed).map(|&key| sources.observe(key, now, &unsuspected)).collect();
         (view, wide)
     }
 

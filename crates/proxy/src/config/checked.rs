@@ -370,6 +370,8 @@ pub struct Service {
     pub session: Option<SessionRule>,
     /// Refusals.
     pub client_kind: ClientKind,
+    /// Whether a waiting room opens by itself.
+    pub waiting_room: bool,
     /// Whether people in doubt may earn a pass.
     pub passes: bool,
     /// Whether signatures of attackers are looked for and acted upon.

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use guichet_core::Reason;
 use guichet_core::bounds::PASS_BODY_BYTES_MAX;
+use guichet_core::room::{Place, RoomRules};
+use guichet_core::{Moment, Reason};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
 
 use super::form::{Fields, place};
 use super::page::Frame;
-use super::{Holder, PASS_COOKIE, PATH, Passes, Token, wait_url};
+use super::{Holder, PASS_COOKIE, PATH, Passes, RoomStanding, Token, wait_url};
 use crate::ahead::ClientBody;
 use crate::body::Body;
 use crate::pages::Kind;
@@ -37,6 +38,12 @@ pub(crate) struct Visit<'a> {
     pub(crate) now_ms: u64,
     /// Marks against it, for a new puzzle.
     pub(crate) marks: u8,
+    /// The headers: for the place in the waiting room that it keeps.
+    pub(crate) headers: &'a HeaderMap,
+    /// The waiting room, while it is open.
+    pub(crate) room: Option<&'a RoomRules>,
+    /// Told of a place that was given out.
+    pub(crate) note_place: &'a dyn Fn(Place),
 }
 
 /// Attends to somebody.
@@ -44,7 +51,7 @@ pub(crate) async fn attend(passes: &Passes, visit: &Visit<'_>, body: ClientBody)
     let what = visit.uri.path().strip_prefix(PATH).unwrap_or_default();
     let wanted = match what {
         "check.js" | "worker.js" => Method::GET,
-        "wait" => Method::GET,
+        "wait" | "room" => Method::GET,
         "work" | "code" => Method::POST,
         _ => return plain(StatusCode::NOT_FOUND, Bytes::new(), "text/plain"),
     };
@@ -58,6 +65,7 @@ pub(crate) async fn attend(passes: &Passes, visit: &Visit<'_>, body: ClientBody)
         "check.js" => script(CHECK, visit),
         "worker.js" => script(WORKER, visit),
         "wait" => wait(passes, visit),
+        "room" => room(passes, visit),
         _ => match fields(visit, body).await {
             Some(fields) if what == "work" => work(passes, visit, fields),
             Some(fields) => code(passes, visit, fields),
@@ -100,6 +108,35 @@ fn wait(passes: &Passes, visit: &Visit<'_>) -> Response<Body> {
     }
 }
 
+/// Looks whether it is somebody's turn. Where the room has closed, everybody may go on.
+fn room(passes: &Passes, visit: &Visit<'_>) -> Response<Body> {
+    let fields = Fields::of_form(visit.uri.query().unwrap_or_default());
+    let Some(rules) = visit.room else { return onwards(visit, &fields.to) };
+    let now = Moment(visit.now_ms * 1000);
+    let stands = passes.in_room(&visit.holder, Some(visit.headers), &fields.place, rules, (visit.now_s, now));
+    match stands {
+        RoomStanding::Enters(pass) => enter(passes, visit, &pass, &fields.to),
+        RoomStanding::Waits(ref place, ..) => {
+            if place.is_new {
+                (visit.note_place)(place.place);
+            }
+            visit.frame.room(&stands, &fields.to, visit.over_tls)
+        }
+        RoomStanding::Later => visit.frame.room(&stands, &fields.to, visit.over_tls),
+    }
+}
+
+fn onwards(visit: &Visit<'_>, to: &str) -> Response<Body> {
+    if to.is_empty() {
+        return visit.frame.through();
+    }
+    let mut onwards = plain(StatusCode::SEE_OTHER, Bytes::new(), "text/plain");
+    if let Ok(to) = HeaderValue::from_str(to) {
+        onwards.headers_mut().insert(LOCATION, to);
+    }
+    onwards
+}
+
 /// Once more, from the beginning.
 fn again(passes: &Passes, visit: &Visit<'_>, to: String, wrong_code: bool) -> Response<Body> {
     let offer = passes.offer(&visit.holder, visit.marks, place(to), visit.now_s);
@@ -116,14 +153,7 @@ fn enter(passes: &Passes, visit: &Visit<'_>, pass: &Token, to: &str) -> Response
                 json!({ "pass": text, "header": super::PASS_HEADER, "ends_in_s": life_s, "requests": pass.budget });
             plain(StatusCode::OK, format!("{told}\n").into(), "application/json")
         }
-        Kind::Html if to.is_empty() => visit.frame.through(),
-        Kind::Html => {
-            let mut onwards = plain(StatusCode::SEE_OTHER, Bytes::new(), "text/plain");
-            if let Ok(to) = HeaderValue::from_str(to) {
-                onwards.headers_mut().insert(LOCATION, to);
-            }
-            onwards
-        }
+        Kind::Html => onwards(visit, to),
     };
     let secure = if visit.over_tls { "; Secure" } else { "" };
     let cookie = format!("{PASS_COOKIE}={text}; Path=/; HttpOnly; SameSite=Lax; Max-Age={life_s}{secure}");

@@ -10,6 +10,7 @@ mod events;
 mod form;
 mod grants;
 mod page;
+mod room;
 mod spent;
 mod token;
 mod work;
@@ -29,6 +30,7 @@ pub(crate) use desk::{Visit, attend};
 pub use events::{Event, Events};
 pub use grants::Grants;
 pub(crate) use page::Frame;
+pub use room::{ROOM_COOKIE, RoomPlace, Standing as RoomStanding};
 pub use spent::Spent;
 pub use token::{Token, TokenSigner, Use};
 pub use work::{bits_for, solve, solves};
@@ -63,6 +65,8 @@ pub struct PassCounts {
     pub events: Events,
     /// Passes given by waiting, by network.
     pub waits: Grants,
+    /// Places in waiting rooms, by network.
+    pub rooms: Grants,
     /// Codes tried, by network.
     pub tries: Grants,
     /// By serial number of a code: the hour of its end, and how often it was used.
@@ -77,6 +81,7 @@ impl Default for PassCounts {
             spent: Spent::default(),
             events: Events::default(),
             waits: Grants::default(),
+            rooms: Grants::default(),
             tries: Grants::default(),
             codes: (0..CODE_SERIALS).map(|_| AtomicU32::new(0)).collect(),
             next_code: AtomicU32::new(0),
@@ -136,7 +141,14 @@ impl Offer {
 }
 
 fn wait_url(place: &str, to: &str) -> String {
-    let mut url = format!("{PATH}wait?place={place}&to=");
+    url(format!("{PATH}wait?place={place}&to="), to)
+}
+
+fn room_url(to: &str) -> String {
+    url(format!("{PATH}room?to="), to)
+}
+
+fn url(mut url: String, to: &str) -> String {
     for byte in to.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => url.push(char::from(byte)),
@@ -320,7 +332,7 @@ fn masked(address: IpAddr, v4: u32, v6: u32) -> [u8; 16] {
 /// Whether somebody who is refused for this reason may earn a pass instead.
 #[must_use]
 pub const fn earnable(reason: Reason) -> bool {
-    matches!(reason, Reason::ChallengeNeeded | Reason::BelowThreshold | Reason::FairShare)
+    matches!(reason, Reason::ChallengeNeeded | Reason::BelowThreshold | Reason::FairShare | Reason::Suspect)
 }
 
 #[cfg(test)]

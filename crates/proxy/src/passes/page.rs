@@ -2,18 +2,20 @@
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use base64::Engine as _;
 use guichet_core::Reason;
 use guichet_core::bounds::{PAGE_SERVICE_NAME_BYTES_MAX, WORK_PARTS};
 use http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::{Offer, PATH};
+use super::room::ROOM_COOKIE;
+use super::{Offer, PATH, RoomStanding, room_url};
 use crate::body::Body;
 use crate::pages::{Kind, Language, STYLE, escape_html};
 use crate::record::Reference;
@@ -106,6 +108,50 @@ const WORDS: [Words; 2] = [
         reference: "Référence\u{a0}:",
     },
 ];
+
+/// Words of the waiting room, by language.
+struct RoomWords {
+    title: &'static str,
+    ahead: &'static str,
+    turn: &'static str,
+    unknown: &'static str,
+    later: &'static str,
+    keep: &'static str,
+    now: &'static str,
+}
+
+const ROOM_WORDS: [RoomWords; 2] = [
+    RoomWords {
+        title: "You are in the waiting room",
+        ahead: "More people have come than the service can take at once. Before you: {n}.",
+        turn: "It should be your turn in {t}.",
+        unknown: "We cannot say yet how long it will take.",
+        later: "Many people are waiting from your network. Please come again in half a minute.",
+        keep: "You keep your place: you may close this page and come back. It goes on by itself. Opening it again elsewhere does not make it faster.",
+        now: "Look now",
+    },
+    RoomWords {
+        title: "Vous êtes dans la salle d'attente",
+        ahead: "Plus de personnes sont venues que le service ne peut en recevoir à la fois. Devant vous\u{a0}: {n}.",
+        turn: "Votre tour devrait venir dans {t}.",
+        unknown: "Nous ne pouvons pas encore dire combien de temps cela prendra.",
+        later: "Beaucoup de personnes attendent depuis votre réseau. Revenez dans une demi-minute.",
+        keep: "Vous gardez votre place\u{a0}: vous pouvez fermer cette page et revenir. Elle continue d'elle-même. L'ouvrir ailleurs n'accélère rien.",
+        now: "Regarder maintenant",
+    },
+];
+
+/// A time in words, no more exact than it is known.
+fn about(language: Language, wait: Duration) -> String {
+    let (s, english) = (wait.as_secs(), language == Language::English);
+    match s {
+        0..=89 => seconds(language, (s.div_ceil(10) * 10).max(10) as u32),
+        90..=5399 if english => format!("about {}\u{a0}minutes", s.div_ceil(60)),
+        90..=5399 => format!("environ {}\u{a0}minutes", s.div_ceil(60)),
+        _ if english => format!("about {}\u{a0}hours", s.div_ceil(3600)),
+        _ => format!("environ {}\u{a0}heures", s.div_ceil(3600)),
+    }
+}
 
 /// What a page or document is made for.
 pub(crate) struct Frame<'a> {
@@ -292,6 +338,68 @@ impl Frame<'_> {
         // With and without scripts, in every browser; a `meta` would say the same.
         if let Ok(refresh) = HeaderValue::from_str(&format!("{left};url={again}")) {
             response.headers_mut().insert(REFRESH, refresh);
+        }
+        response
+    }
+
+    /// Somebody stands in the waiting room: how long still, and where the page goes on. The place is kept in a cookie, so
+    /// that a closed page does not lose it.
+    pub(crate) fn room(&self, stands: &RoomStanding, to: &str, over_tls: bool) -> Response<Body> {
+        let words = &ROOM_WORDS[self.language as usize];
+        let (text, place, wait) = match stands {
+            RoomStanding::Waits(place, ahead, wait) => {
+                let time = wait.map_or_else(
+                    || words.unknown.to_owned(),
+                    |wait| words.turn.replace("{t}", &about(self.language, wait)),
+                );
+                (format!("{} {time}", words.ahead.replace("{n}", &ahead.to_string())), place.text.as_str(), *wait)
+            }
+            RoomStanding::Later | RoomStanding::Enters(_) => (words.later.to_owned(), "", None),
+        };
+        let again = room_url(to);
+        // A glance every so often; more often when it is soon.
+        let look_s = wait.map_or(20, |wait| wait.as_secs().clamp(5, 20)) as u32;
+        let mut response = if self.kind == Kind::Problem {
+            let (ahead, wait_s) = match stands {
+                RoomStanding::Waits(_, ahead, wait) => (Some(*ahead), wait.map(|wait| wait.as_secs())),
+                RoomStanding::Later | RoomStanding::Enters(_) => (None, None),
+            };
+            let reason = Reason::WaitingRoom;
+            let document = json!({
+                "type": format!("tag:guichet.invalid,2026:problems/{}", reason.problem_type()),
+                "title": reason.visitor_text().title_en,
+                "status": reason.status(),
+                "detail": text,
+                "retry_after_s": look_s,
+                "waiting": {
+                    "place": place, "ahead": ahead, "wait_s": wait_s,
+                    "collect": format!("{PATH}room?place={place}"),
+                },
+            });
+            self.answer(StatusCode::SERVICE_UNAVAILABLE, format!("{document}\n"))
+        } else {
+            let main = format!(
+                "<p class=\"lead\" role=\"status\">{}</p>\n<p>{}</p>\n<p><a class=\"again\" href=\"{}\">{}</a></p>\n",
+                escaped(&text),
+                words.keep,
+                escaped(&again),
+                words.now,
+            );
+            let page = self.page(words.title, "", &main);
+            let mut response = self.answer(StatusCode::SERVICE_UNAVAILABLE, page);
+            if let Ok(refresh) = HeaderValue::from_str(&format!("{look_s};url={again}")) {
+                response.headers_mut().insert(REFRESH, refresh);
+            }
+            response
+        };
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(look_s));
+        response.headers_mut().insert(PROXY_STATUS, crate::pages::proxy_status(Reason::WaitingRoom));
+        if !place.is_empty() {
+            let secure = if over_tls { "; Secure" } else { "" };
+            let cookie = format!("{ROOM_COOKIE}={place}; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600{secure}");
+            if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
         }
         response
     }

@@ -24,8 +24,9 @@ use crate::clock;
 use crate::config::{ClientKind, Partner};
 use crate::connection::Connection;
 use crate::forward::{Ended, Facts};
+use crate::identify::cookie;
 use crate::pages::{RefusalContext, kind_for, language_for, refusal};
-use crate::passes::{self, Frame as PassFrame, Holder};
+use crate::passes::{self, Frame as PassFrame, Holder, ROOM_COOKIE, RoomStanding};
 use crate::setup::WorkerSetup;
 use crate::signs::Refusal;
 use crate::worker::Worker;
@@ -52,6 +53,8 @@ pub struct Trail {
     account: Option<Account>,
     queue_us: u64,
     mitigation: u32,
+    /// The place in the waiting room that it showed.
+    place: Option<Box<str>>,
     facts: Option<Rc<Facts>>,
     status: u16,
     bytes_out: u64,
@@ -86,6 +89,7 @@ impl Trail {
             account: None,
             queue_us: 0,
             mitigation: 0,
+            place: None,
             facts: None,
             status: 0,
             bytes_out: 0,
@@ -110,6 +114,11 @@ impl Trail {
     /// What for.
     pub fn note_class(&mut self, class: &Class) {
         self.class = Some(class.clone());
+    }
+
+    /// The place in the waiting room that it shows.
+    pub(crate) fn note_place(&mut self, headers: &http::HeaderMap) {
+        self.place = cookie(headers, ROOM_COOKIE).map(Into::into);
     }
 
     /// Which account it counts for, how long it waited, and which mitigation it matched (0: none).
@@ -174,8 +183,43 @@ impl Trail {
             head: self.method == Method::HEAD,
             allow: allow.as_ref(),
         };
-        let response = self.offer(reason).unwrap_or_else(|| refusal(reason, &context));
+        let response = match reason {
+            Reason::WaitingRoom => self.room(),
+            _ => self.offer(reason),
+        };
+        let response = response.unwrap_or_else(|| refusal(reason, &context));
         self.follow(response)
+    }
+
+    /// Who is not yet let in gets a place in the waiting room, or is told how its place stands. Where the place is due, it
+    /// goes by the desk, which lets it in.
+    fn room(&self) -> Option<Response<Body>> {
+        let class = self.class.as_ref()?;
+        let posture = self.setup.shared.admission.posture.load();
+        let room = posture.services.get(class.service_position)?.room.as_ref()?;
+        let (holder, now) = (self.holder(class), (self.began_unix_s(), clock::now()));
+        let shown = self.place.as_deref().unwrap_or_default();
+        let stands = self.setup.passes.in_room(&holder, None, shown, room, now);
+        if let RoomStanding::Waits(place, ..) = &stands
+            && place.is_new
+        {
+            self.setup.admission.note_place(class.service_position, place.place);
+        }
+        let to = if matches!(self.method, Method::GET | Method::HEAD) { self.target() } else { "" };
+        let frame = self.frame(Some(Reference::new(Reason::WaitingRoom, self.id)));
+        Some(frame.room(&stands, to, self.over_tls()))
+    }
+
+    fn holder<'a>(&'a self, class: &'a Class) -> Holder<'a> {
+        Holder {
+            service: &class.service.name,
+            client: self.client,
+            agent: self.user_agent.as_ref().map_or(&b""[..], HeaderValue::as_bytes),
+        }
+    }
+
+    fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |target| target.as_str())
     }
 
     /// Ways to earn a pass, where the reason and the service allow it and nothing better is known of who asks.
@@ -185,14 +229,10 @@ impl Trail {
         if !passes::earnable(reason) || !class.service.passes || !stranger {
             return None;
         }
-        let holder = Holder {
-            service: &class.service.name,
-            client: self.client,
-            agent: self.user_agent.as_ref().map_or(&b""[..], HeaderValue::as_bytes),
-        };
+        let holder = self.holder(class);
         // A form that was sent is lost; the page says so.
         let again = matches!(self.method, Method::GET | Method::HEAD);
-        let to = if again { self.uri.path_and_query().map_or("/", |target| target.as_str()) } else { "" };
+        let to = if again { self.target() } else { "" };
         let marks = match (reason, account.standing) {
             (Reason::ChallengeNeeded, _) => 2,
             (_, Standing::Suspect) => 3,

@@ -81,17 +81,24 @@ impl Looks<'_> {
     /// All that can be told. `cost`: in requests of mean cost.
     #[must_use]
     pub fn features(&self, view: &SourceView, cost: f32) -> Features {
+        let mut features = self.outward();
+        features.set(Dimension::Answer, u32::from(view.answers));
+        let bucket = pace_bucket(view.pace_per_s / view.share_scale.max(1.0));
+        features.set(Dimension::Pace, 1 + u32::from(bucket / 8));
+        features.set(Dimension::Cost, 1 + cost.max(1.0).log2() as u32);
+        features
+    }
+
+    /// All that the request itself tells, whatever its source did before.
+    #[must_use]
+    pub fn outward(&self) -> Features {
         let mut features = Features::NONE;
         let connection = self.of_connection();
         source(self.hash, self.client, &mut features);
         features.set(Dimension::Tls, connection.tls);
         features.set(Dimension::Http2, connection.http2);
         self.client(&mut features);
-        features.set(Dimension::Answer, u32::from(view.answers));
-        let bucket = pace_bucket(view.pace_per_s / view.share_scale.max(1.0));
-        features.set(Dimension::Pace, 1 + u32::from(bucket / 8));
         self.wanted(&mut features);
-        features.set(Dimension::Cost, 1 + cost.max(1.0).log2() as u32);
         features
     }
 

@@ -60,6 +60,7 @@ fn service(at: &str, name: &str, raw: &raw::Service, all: &raw::Config, c: &mut 
             raw::ClientKind::Browser => ClientKind::Browser,
             raw::ClientKind::Api => ClientKind::Api,
         },
+        waiting_room: raw.waiting_room,
         passes: raw.passes,
         mitigations: match raw.mitigations.mode {
             raw::MitigationMode::On => SignsMode::On,

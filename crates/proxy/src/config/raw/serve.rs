@@ -226,6 +226,9 @@ pub(in crate::config) struct Service {
     pub(in crate::config) session: Option<Session>,
     /// What a refusal looks like when the request does not tell. Where it is `api`, nobody is asked for a pass.
     pub(in crate::config) client_kind: ClientKind,
+    /// Whether a waiting room opens by itself when more people come than the service can take: they enter in their turn, and
+    /// nobody is refused for being many. It needs `passes`.
+    pub(in crate::config) waiting_room: bool,
     /// Whether those in doubt may earn a pass: by a calculation of their browser, by waiting, or with a code.
     pub(in crate::config) passes: bool,
     /// How attackers are told by signatures that are found by themselves.
@@ -249,6 +252,7 @@ impl Default for Service {
             known_after_s: 600,
             session: None,
             client_kind: ClientKind::Browser,
+            waiting_room: true,
             passes: true,
             mitigations: ServiceMitigations::default(),
             route: Vec::new(),
