@@ -7,6 +7,7 @@ use guichet_proxy::passes::solve;
 use serde_json::{Value, json};
 
 use crate::house::{GUICHET, House};
+use crate::upstream::{Upstream, answer_after};
 
 const JSON: [&str; 4] = ["-H", "Accept: application/json", "-H", "User-Agent: PostalApp/8.4"];
 
@@ -119,5 +120,37 @@ fn the_desk_answers_what_it_must_and_nothing_else() {
     for to in ["//evil.example", "https://evil.example/", "/\\evil.example"] {
         let (status, head, _) = at(&format!("wait?place=x&to={to}"), &["-H", "Accept: text/html"]);
         assert!(status == 200 && !head.contains("evil"), "{head}");
+    }
+}
+
+#[test]
+fn the_desk_works_whatever_the_service_takes_and_the_service_never_sees_a_pass() {
+    let upstream = Upstream::start(answer_after(Duration::ZERO));
+    let keys = "body_bytes_max = 10\n[[service.narrow.route]]\npath = \"/\"\nmethods = [\"GET\"]\n";
+    let house = House::open(&upstream.service("narrow", "", keys));
+    doubt(&house, "narrow");
+    let get =
+        |path: &str, arguments: &[&str]| get(&house, "narrow", path, &[&["--insecure"], &JSON[..], arguments].concat());
+    let (status, head, problem) = get("/page", &[]);
+    assert_eq!(status, 403, "{head}");
+    let order = solved(&problem["work"]);
+    let kind = ["-H", "Content-Type: application/json", "-d", &order];
+    let (status, head, earned) = get(problem["work"]["submit"].as_str().unwrap(), &kind);
+    assert_eq!(status, 200, "the service takes no POST, and no body as long as this: {head}");
+    let pass = earned["pass"].as_str().unwrap();
+    for shown in [format!("Guichet-Pass: {pass}"), format!("Cookie: a=b; guichet-pass={pass}")] {
+        let (status, head, _) = get("/page", &["-H", &shown]);
+        assert_eq!(status, 200, "{head}");
+    }
+    let heads = upstream.heads();
+    assert_eq!(heads.len(), 2, "{heads:?}");
+    assert!(heads.iter().all(|head| !head.to_lowercase().contains("guichet-pass")), "{heads:?}");
+    let line =
+        house.logged(|line| line["service"] == "narrow" && line["status"] == 200 && line["upstream"].is_string());
+    assert_eq!((&line["standing"], &line["pass"]), (&"proven".into(), &"work".into()), "{line}");
+    let (_, metrics) = house.admin_get("/metrics");
+    for (event, count) in [("earned_work", 1), ("shown", 2), ("used_up", 0)] {
+        let wanted = format!("guichet_passes_total{{event=\"{event}\"}} {count}\n");
+        assert!(metrics.contains(&wanted), "{wanted} in {metrics}");
     }
 }

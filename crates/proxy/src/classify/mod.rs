@@ -12,7 +12,7 @@ pub use routes::{HostIndex, covers, host_of, route_of};
 
 use crate::config::{Route, Service};
 use crate::identify::{Identified, PROOF_COOKIE, SessionSigner, cookie};
-use crate::passes::{Holder, Passes, Token};
+use crate::passes::{Holder, PATH, Passes, Token};
 
 /// A request, who asks, and what for.
 pub struct Classified {
@@ -164,6 +164,10 @@ fn acceptable(identified: &Identified, class: &Class) -> Result<(), Reason> {
     let head = &identified.accepted.head;
     if class.service.partner_only && class.standing != Standing::Partner {
         return Err(Reason::PartnerRequired);
+    }
+    // At the desk for passes the door itself answers, whatever the service takes at its own paths.
+    if class.service.passes && head.uri.path().starts_with(PATH) {
+        return Ok(());
     }
     if let Some(route) = class.route()
         && !route.methods.is_empty()

@@ -10,7 +10,16 @@
     bar.hidden = true;
     setTimeout(function () { location.replace(form.dataset.wait); }, 1000 * Number(form.dataset.seconds));
   }
+  // Where the browser keeps no cookies, the pass is lost, and it would calculate again and again.
+  function again() {
+    try {
+      var before = Number(sessionStorage.getItem("guichet-pass"));
+      sessionStorage.setItem("guichet-pass", String(Date.now()));
+      return Date.now() - before < 20000;
+    } catch (error) { return !navigator.cookieEnabled; }
+  }
   form.hidden = false;
+  if (again()) { waits(); return; }
   if (typeof Worker === "undefined") { waits(); return; }
   var worker;
   try { worker = new Worker(form.dataset.worker); } catch (error) { waits(); return; }

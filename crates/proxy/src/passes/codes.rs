@@ -28,6 +28,14 @@ pub struct Code {
     pub uses: u16,
 }
 
+impl Code {
+    /// Reads a code as a person writes it; see [`read`].
+    #[must_use]
+    pub fn read(text: &str, signer: &TokenSigner, now_s: u64) -> Option<Self> {
+        read(text, signer, now_s)
+    }
+}
+
 /// A code as people read it: four groups of four.
 #[must_use]
 pub fn write(code: &Code, signer: &TokenSigner) -> String {

@@ -6,6 +6,7 @@
 
 mod codes;
 mod desk;
+mod events;
 mod form;
 mod grants;
 mod page;
@@ -26,6 +27,7 @@ use http::header::USER_AGENT;
 
 pub use codes::{Code, DAYS as CODE_DAYS, USES as CODE_USES, write as write_code};
 pub(crate) use desk::{Visit, attend};
+pub use events::{Event, Events};
 pub use grants::Grants;
 pub(crate) use page::Frame;
 pub use room::{ROOM_COOKIE, RoomPlace, Standing as RoomStanding};
@@ -59,6 +61,8 @@ const _: () = assert!(PASS_LIFE_S <= spent::GENERATION_S);
 pub struct PassCounts {
     /// Requests made with passes.
     pub spent: Spent,
+    /// What befell passes.
+    pub events: Events,
     /// Passes given by waiting, by network.
     pub waits: Grants,
     /// Places in waiting rooms, by network.
@@ -75,6 +79,7 @@ impl Default for PassCounts {
     fn default() -> Self {
         Self {
             spent: Spent::default(),
+            events: Events::default(),
             waits: Grants::default(),
             rooms: Grants::default(),
             tries: Grants::default(),
@@ -184,14 +189,19 @@ impl Passes {
     pub fn shown(&self, holder: &Holder<'_>, headers: &HeaderMap, now_s: u64) -> Option<Token> {
         let in_header = headers.get(PASS_HEADER).and_then(|field| field.to_str().ok());
         let text = in_header.or_else(|| cookie(headers, PASS_COOKIE))?;
-        let pass = self.signer.verify(text, Use::Pass, self.binding(holder), seconds(now_s))?;
-        let used = self.counts.passes.spent.count(pass.id, pass.issued_s);
-        (used <= pass.budget).then_some(pass)
+        let Some(pass) = self.signer.verify(text, Use::Pass, self.binding(holder), seconds(now_s)) else {
+            self.note(Event::Invalid);
+            return None;
+        };
+        let good = self.counts.passes.spent.count(pass.id, pass.issued_s) <= pass.budget;
+        self.note(if good { Event::Shown } else { Event::UsedUp });
+        good.then_some(pass)
     }
 
     /// What can be offered to somebody with so many marks against it.
     #[must_use]
     pub fn offer(&self, holder: &Holder<'_>, marks: u8, to: String, now_s: u64) -> Offer {
+        self.note(Event::Offered);
         let (now, binding) = (seconds(now_s), self.binding(holder));
         let bits = bits_for(marks);
         let wait_s = WAIT_S + WAIT_PER_MARK_S * u32::from(bits - WORK_BITS_LEAST);
@@ -212,7 +222,9 @@ impl Passes {
     fn for_work(&self, holder: &Holder<'_>, puzzle: &str, numbers: &str, now_s: u64) -> Option<Token> {
         let token = self.signer.verify(puzzle, Use::Puzzle, self.binding(holder), seconds(now_s))?;
         let numbers = work::read(numbers)?;
-        solves(puzzle, token.bid, &numbers).then(|| pass_for(&token, token.bid))
+        let good = solves(puzzle, token.bid, &numbers);
+        self.note(if good { Event::Worked } else { Event::Denied });
+        good.then(|| pass_for(&token, token.bid))
     }
 
     /// A pass for somebody who waited; `Err`: seconds still to wait.
@@ -227,6 +239,7 @@ impl Passes {
         if !self.counts.passes.waits.take(network, now_ms, 30, 30) {
             return Err(Some(5));
         }
+        self.note(Event::Waited);
         Ok(pass_for(&token, 0))
     }
 
@@ -234,12 +247,14 @@ impl Passes {
     fn for_code(&self, holder: &Holder<'_>, text: &str, now_s: u64, now_ms: u64) -> Option<Token> {
         let network = self.signer.number(b"network", &network(holder.client));
         if !self.counts.passes.tries.take(network, now_ms, 10, 6) {
+            self.note(Event::Denied);
             return None;
         }
         let code = codes::read(text, &self.signer, now_s)?;
         if !self.counts.passes.use_code(&code) {
             return None;
         }
+        self.note(Event::Coded);
         let now = seconds(now_s);
         let token = Token {
             usage: Use::Pass,
@@ -251,6 +266,10 @@ impl Passes {
             binding: self.binding(holder),
         };
         Some(token)
+    }
+
+    fn note(&self, event: Event) {
+        self.counts.passes.events.note(event);
     }
 
     fn sign(&self, pass: &Token) -> String {

@@ -143,6 +143,16 @@ impl TokenSigner {
 }
 
 impl Token {
+    /// How a pass was come by, for the log: `code`, `work` or `wait`.
+    #[must_use]
+    pub const fn earned_by(&self) -> &'static str {
+        match self.bid {
+            u8::MAX => "code",
+            0 => "wait",
+            _ => "work",
+        }
+    }
+
     fn bytes(&self) -> [u8; BYTES] {
         let mut out = [0; BYTES];
         out[0] = self.usage as u8;

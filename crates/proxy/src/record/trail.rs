@@ -340,6 +340,7 @@ impl Trail {
                 .unwrap_or(Standing::Anonymous),
             partner: self.partner.as_ref().map(|partner| partner.name.as_str()),
             reason: self.reason,
+            pass: class.and_then(|class| class.pass).map(|pass| pass.earned_by()),
             mitigation: (self.mitigation != 0).then_some(self.mitigation),
             ja4: self.connection.tls.as_ref().map(|tls| tls.ja4.as_str()),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),

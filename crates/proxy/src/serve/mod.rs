@@ -110,6 +110,7 @@ impl Node {
         let sources = Arc::new(Sources::new(keyed, known_after(&config)));
         let (signs, orders) = Signs::new(keyed);
         let signs = Arc::new(signs);
+        registry.set_signs(signs.clone());
         let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), &registry, None)?);
         raise_file_limit(setup.config.node.connections_max);
         crate::pages::warm();

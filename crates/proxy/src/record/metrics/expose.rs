@@ -10,6 +10,7 @@ use super::gauges::{AdmissionGauges, Gauge};
 use super::process;
 use super::registry::{ListenerSlot, Names, Registry, ServiceSlot, UpstreamSlot};
 use super::text::Exposition;
+use crate::passes::Event;
 
 impl Registry {
     /// All metrics, in the text format of Prometheus ([`super::CONTENT_TYPE`]).
@@ -28,6 +29,7 @@ impl Registry {
         self.connections(&mut out, &listeners, names.listeners.len());
         self.upstreams(&mut out, &names);
         drop(names);
+        self.passes(&mut out);
         self.records(&mut out);
         process::expose(&mut out);
         out.finish()
@@ -239,6 +241,14 @@ impl Registry {
         for (at, pool, server) in live() {
             let ejected = self.upstream[at].ejected.load(Relaxed);
             out.sample(&[("upstream", pool), ("server", server)], f64::from(u8::from(ejected)));
+        }
+    }
+
+    fn passes(&self, out: &mut Exposition) {
+        let Some(signs) = self.signs.get() else { return };
+        out.counter("guichet_passes_total", "What befell passes: offered, earned, shown, used up, not valid.");
+        for event in Event::ALL {
+            out.sample(&[("event", event.name())], signs.passes.events.count(event) as f64);
         }
     }
 
