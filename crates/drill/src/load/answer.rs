@@ -27,6 +27,11 @@ impl Answer {
         self.op == op.name && op.statuses.contains(&self.status)
     }
 
+    /// Whether a front keeps a place in its waiting room for the client.
+    pub(crate) fn is_waiting_room(&self) -> bool {
+        self.status == 503 && self.cookies.iter().any(|(name, _)| name == "guichet-room")
+    }
+
     /// Keeps a piece of the body where the front refused by itself: it may say what can be done.
     pub(crate) fn piece(&mut self, bytes: &[u8]) {
         if self.status >= 400 && self.op.is_empty() {
