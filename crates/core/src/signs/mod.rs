@@ -3,7 +3,7 @@
 //! Workers keep a few samples of what comes ([`Sampler`], [`SampleBag`]): each a row of [`Features`]. The brain compares
 //! them with memories of what is usual and of what people of proven standing look like, finds the smallest
 //! [`Signature`]s that cover an excess, and makes [`Mitigation`]s of them, which climb while they are needed, step down
-//! and end. All of it has a fixed size, whatever the number of sources: see [`MEMORY_BYTES_MAX`].
+//! and end. All of it has a fixed size, whatever the number of sources: see [`MEMORY_BYTES`].
 
 mod dimension;
 mod features;
@@ -30,7 +30,7 @@ use crate::bounds::{
 };
 
 /// Bytes that all of it takes at most: memories of all services, the bags of all workers, and those on their way.
-pub const MEMORY_BYTES_MAX: usize = {
+pub const MEMORY_BYTES: usize = {
     let memories = (SAMPLES_CALM + SAMPLES_PROVEN) * size_of::<Features>();
     let recent = SAMPLES_RECENT_MAX * (size_of::<Sample>() + size_of::<crate::Moment>());
     let window = 2 * SAMPLES_PER_TICK_MAX * size_of::<Sample>();
@@ -39,4 +39,4 @@ pub const MEMORY_BYTES_MAX: usize = {
         + 3 * WORKER_SAMPLES_MAX * size_of::<Sample>()
 };
 
-const _: () = assert!(MEMORY_BYTES_MAX <= SIGNS_BYTES_MAX);
+const _: () = assert!(MEMORY_BYTES <= SIGNS_BYTES_MAX);

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use guichet_core::bounds::PASS_BODY_BYTES_MAX;
+use guichet_core::bounds::{LINGER_BYTES_MAX, PASS_BODY_BYTES_MAX};
 use guichet_core::room::{Place, RoomRules};
 use guichet_core::{Moment, Reason};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use super::form::{Fields, place};
@@ -49,6 +49,8 @@ pub(crate) struct Visit<'a> {
 /// Attends to somebody.
 pub(crate) async fn attend(passes: &Passes, visit: &Visit<'_>, body: ClientBody) -> Response<Body> {
     let what = visit.uri.path().strip_prefix(PATH).unwrap_or_default();
+    // Before any answer: one that comes while the client still sends may be lost to it.
+    let sent = read(body).await;
     let wanted = match what {
         "check.js" | "worker.js" => Method::GET,
         "wait" | "room" => Method::GET,
@@ -66,7 +68,7 @@ pub(crate) async fn attend(passes: &Passes, visit: &Visit<'_>, body: ClientBody)
         "worker.js" => script(WORKER, visit),
         "wait" => wait(passes, visit),
         "room" => room(passes, visit),
-        _ => match fields(visit, body).await {
+        _ => match sent.and_then(|sent| fields(visit, &sent)) {
             Some(fields) if what == "work" => work(passes, visit, fields),
             Some(fields) => code(passes, visit, fields),
             None => again(passes, visit, String::new(), false),
@@ -74,11 +76,28 @@ pub(crate) async fn attend(passes: &Passes, visit: &Visit<'_>, body: ClientBody)
     }
 }
 
-async fn fields(visit: &Visit<'_>, body: ClientBody) -> Option<Fields> {
-    let read = tokio::time::timeout(PATIENCE, Limited::new(body, PASS_BODY_BYTES_MAX).collect()).await;
-    let bytes = read.ok()?.ok()?.to_bytes();
+/// The whole body, if it is small and comes soon. Of a longer one, what follows is thrown away.
+async fn read(mut body: ClientBody) -> Option<Vec<u8>> {
+    let (mut kept, mut taken) = (Vec::new(), 0);
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.ok()?.into_data() else { continue };
+            taken += data.len();
+            if taken <= PASS_BODY_BYTES_MAX {
+                kept.extend_from_slice(&data);
+            } else if taken > LINGER_BYTES_MAX {
+                return None;
+            }
+        }
+        Some(())
+    };
+    tokio::time::timeout(PATIENCE, reading).await.ok()??;
+    (taken <= PASS_BODY_BYTES_MAX).then_some(kept)
+}
+
+fn fields(visit: &Visit<'_>, bytes: &[u8]) -> Option<Fields> {
     let json = visit.content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-    if json { Fields::of_json(&bytes) } else { Some(Fields::of_form(std::str::from_utf8(&bytes).ok()?)) }
+    if json { Fields::of_json(bytes) } else { Some(Fields::of_form(std::str::from_utf8(bytes).ok()?)) }
 }
 
 fn work(passes: &Passes, visit: &Visit<'_>, fields: Fields) -> Response<Body> {

@@ -108,5 +108,5 @@ impl Passes {
 
 /// Tells one opening of a room from others.
 fn opening(room: &RoomRules) -> u64 {
-    room.opened.0 / 1000 & ((1 << (64 - PLACE_BITS)) - 1)
+    (room.opened.0 / 1000) & ((1 << (64 - PLACE_BITS)) - 1)
 }

@@ -117,6 +117,21 @@ pub(super) fn path_flaw(path: &str) -> Option<(String, String)> {
     None
 }
 
+/// Networks, or single addresses.
+pub(super) fn networks(at: &str, given: &[String], c: &mut Checker<'_>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (i, text) in given.iter().enumerate() {
+        match text.parse::<IpNet>().or_else(|_| text.parse().map(|ip: IpAddr| IpNet::from(ip))) {
+            Ok(network) => networks.push(network.trunc()),
+            Err(_) => {
+                let mend = "write an address with a prefix length, such as \"10.0.0.0/8\" or \"fd00::/8\"";
+                c.error(&format!("{at}[{i}]"), format!("{} is no network", quoted(text)), mend);
+            }
+        }
+    }
+    networks
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,19 +153,4 @@ mod tests {
             assert_eq!(hex_32(bad), None, "{bad}");
         }
     }
-}
-
-/// Networks, or single addresses.
-pub(super) fn networks(at: &str, given: &[String], c: &mut Checker<'_>) -> Vec<IpNet> {
-    let mut networks = Vec::new();
-    for (i, text) in given.iter().enumerate() {
-        match text.parse::<IpNet>().or_else(|_| text.parse().map(|ip: IpAddr| IpNet::from(ip))) {
-            Ok(network) => networks.push(network.trunc()),
-            Err(_) => {
-                let mend = "write an address with a prefix length, such as \"10.0.0.0/8\" or \"fd00::/8\"";
-                c.error(&format!("{at}[{i}]"), format!("{} is no network", quoted(text)), mend);
-            }
-        }
-    }
-    networks
 }
