@@ -35,6 +35,7 @@ mod oidc;
 mod once;
 mod openapi;
 mod parcels;
+pub mod participant;
 mod peers;
 mod people;
 mod people_claims;
