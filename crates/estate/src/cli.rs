@@ -1,12 +1,14 @@
 //! The command line: `guichet-estate all ...`, or one service alone; also embedded as `guichet estate`.
 
 use crate::capacity::CapacityModel;
+
 use crate::delivery::{self, Delivery};
 use crate::estate::{Estate, Options};
 use crate::participant::{self, Participant};
 use crate::seed_large::{self, Seed};
 use crate::service::Service;
 use crate::terminal::{self, Terminal};
+use crate::terminals::{self, Terminals};
 use crate::till::{self, Till};
 use crate::verify;
 use anyhow::Context;
@@ -57,6 +59,8 @@ pub enum Command {
     Terminal(Terminal),
     /// Be a terminal at a post-office counter, with a page for the clerk: it works with everything else down.
     Till(Till),
+    /// Terminals of counters: list them, revoke one.
+    Terminals(Terminals),
     /// Be another bank that takes and sends instant transfers, for tests and the demo.
     Participant(Participant),
     /// Delivery codes: make the list of a round, check a code at the door.
@@ -182,6 +186,7 @@ impl Command {
             | Self::Terminal(_)
             | Self::Till(_)
             | Self::Participant(_)
+            | Self::Terminals(_)
             | Self::Delivery(_)
             | Self::Seed(_)
             | Self::MakeVerifiers { .. } => {
@@ -220,6 +225,7 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Seed(options) => return seed_large::run(options).await,
         Command::Delivery(options) => return delivery::run(options),
         Command::Till(options) => return till::run(options).await,
+        Command::Terminals(options) => return terminals::run(options).await,
         Command::Participant(options) => return participant::run(options).await,
         _ => {}
     }

@@ -51,6 +51,7 @@ mod smsc;
 mod staff;
 mod store;
 pub mod terminal;
+pub mod terminals;
 pub mod till;
 mod vault;
 

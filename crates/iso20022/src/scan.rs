@@ -47,7 +47,7 @@ fn known(namespace: &ResolveResult<'_>) -> Result<(), String> {
         return Err(format!("the elements are in no namespace: xmlns takes {NAMESPACE}{TRANSFER} for a transfer"));
     };
     let name = name.strip_prefix(NAMESPACE).unwrap_or_default();
-    let known = [TRANSFER, REPORT, REQUEST].iter().any(|kind| *kind == name);
+    let known = [TRANSFER, REPORT, REQUEST].contains(&name);
     if known { Ok(()) } else { Err(format!("taken are {TRANSFER}, {REPORT} and {REQUEST}; this is another message")) }
 }
 
