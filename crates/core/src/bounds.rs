@@ -404,3 +404,14 @@ pub const ROOM_SHUFFLE_S: u64 = 5;
 pub const ROOM_SECONDS_MAX: usize = 3600;
 
 const _: () = assert!(ROOM_SECONDS_MAX > ROOM_SHUFFLE_S as usize);
+
+// --- Crawlers ---
+
+/// Addresses whose claim to be a declared crawler was looked up and is remembered.
+pub const CRAWLER_CELLS: usize = 1 << 14;
+/// Lookups that may wait; more are asked again with a later request.
+pub const CRAWLER_LOOKUPS_WAITING_MAX: usize = 256;
+/// Crawlers that can be declared.
+pub const CRAWLERS_MAX: usize = 64;
+/// Domains of one crawler.
+pub const CRAWLER_DOMAINS_MAX: usize = 16;

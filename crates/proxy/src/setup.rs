@@ -62,6 +62,7 @@ impl Setup {
         let now = clock::now();
         let brain = brain_config(&config, seed);
         signs.allowed.configure(&config.mitigations.allow);
+        signs.crawlers.declare(&config.mitigations.crawlers);
         let posture = guichet_core::Brain::new(&brain).posture(now);
         let admission = Shared::new(&config.services, posture, sources, former.map(|f| &*f.admission));
         let pools = config.upstreams.iter().map(|u| PoolShared::new(u.clone(), now)).collect::<Result<Vec<_>, _>>()?;

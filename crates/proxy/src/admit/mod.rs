@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use guichet_core::bounds::WORKERS_MAX;
 use guichet_core::room::Place;
-use guichet_core::signs::{InForce, Sample, Sampler};
+use guichet_core::signs::{InForce, Sample, Sampler, Step};
 use guichet_core::{
     Asking, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, Rules, ServiceId, Slot,
     SourceKey, SourceView, Standing, Standing3, UNMARKED, Window, decide, effective_standing, mitigated_standing,
@@ -33,7 +33,7 @@ pub use self::sources::Sources;
 use crate::classify::Class;
 use crate::clock;
 use crate::config::Service;
-use crate::signs::{Looks, Signs, Told, Word};
+use crate::signs::{Claim, Looks, Signs, Told, Word};
 
 /// What all workers of a node share to admit: gates, accounts, and what the brain decided.
 pub struct Shared {
@@ -209,6 +209,7 @@ impl Admission {
         let proved = (class.standing > Standing::Known).then_some(class.standing);
         let known = effective_standing(proved, &view, now, rules);
         let mitigation = self.look(looks, rules, known, &view, cost).filter(|_| !allowed);
+        let mitigation = mitigation.map(|found| self.spare_crawlers(found, looks, now));
         let standing = mitigated_standing(known, class.criticality, mitigation.as_ref());
         let matched = mitigation.map_or(0, |m| m.id);
         let turned_away = u32::from(mitigation.is_none());
@@ -272,6 +273,18 @@ impl Admission {
             }
         };
         Verdict { account, queued: clock::now().since(now), mitigation: matched, permit }
+    }
+
+    /// A robot that is who it says is never asked for a pass, and never refused for what it looks like: it comes after
+    /// people. So is one that is still being looked up.
+    fn spare_crawlers(&self, found: InForce, looks: &Looks<'_>, now: Moment) -> InForce {
+        if found.step < Step::Challenge {
+            return found;
+        }
+        match self.signs.crawlers.claim(looks.agent(), looks.client, now) {
+            Claim::None => found,
+            Claim::Unknown | Claim::Verified => InForce { step: Step::Deprioritise, ..found },
+        }
     }
 
     /// Looks at a request where that can matter: it is one of those that are sampled, or there are mitigations. The one

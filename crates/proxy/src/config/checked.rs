@@ -11,6 +11,8 @@ use guichet_core::Criticality;
 use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
 
+use crate::signs::Crawler;
+
 /// Everything `guichet serve` needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -43,6 +45,10 @@ pub struct Config {
 pub struct Mitigations {
     /// Networks that no mitigation touches.
     pub allow: Vec<IpNet>,
+    /// Robots that are spared once their address is confirmed by the DNS.
+    pub crawlers: Vec<Crawler>,
+    /// The DNS server that is asked; `None`: the system's.
+    pub dns: Option<SocketAddr>,
 }
 
 /// The node itself.

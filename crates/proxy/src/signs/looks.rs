@@ -102,6 +102,12 @@ impl Looks<'_> {
         features
     }
 
+    /// Family of its user agent.
+    #[must_use]
+    pub fn agent(&self) -> &str {
+        agent_of(&self.head.headers).0
+    }
+
     fn of_connection(&self) -> ConnectionSigns {
         *self.connection.signs.get_or_init(|| ConnectionSigns {
             tls: self.connection.tls.as_ref().map_or(0, |tls| self.hash.of(Dimension::Tls, tls.ja4.as_bytes())),

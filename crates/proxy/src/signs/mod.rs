@@ -3,6 +3,7 @@
 mod agent;
 mod allow;
 mod book;
+mod crawlers;
 mod lexicon;
 mod looks;
 mod refusals;
@@ -16,6 +17,7 @@ use crate::passes::PassCounts;
 pub use allow::{Allowed, AllowedNetwork};
 pub use book::{Book, MitigationView};
 pub(crate) use book::{told, view};
+pub use crawlers::{Claim, Crawler, Crawlers, Dns, Resolver, look_up};
 pub use lexicon::{Lexicon, Told, Word};
 pub use looks::{ConnectionSigns, Looks, connection_features, value_of};
 pub use refusals::{Refusal, Refusals};
@@ -60,6 +62,14 @@ pub enum Order {
 /// An order, and where to say which mitigation it was about, if there is such a one.
 pub type Ordered = (Order, oneshot::Sender<Option<u32>>);
 
+/// What comes out of [`Signs`], for those who do it.
+pub struct Inboxes {
+    /// Orders for the brain.
+    pub orders: mpsc::Receiver<Ordered>,
+    /// Addresses whose claim to be a crawler is to be looked up.
+    pub asked: mpsc::Receiver<(std::net::IpAddr, Crawler)>,
+}
+
 /// What all parts of a node share of signs, whatever configuration is in force.
 pub struct Signs {
     /// Makes values of texts.
@@ -68,6 +78,8 @@ pub struct Signs {
     pub allowed: Allowed,
     /// What there is to say of mitigations.
     pub book: Book,
+    /// Robots that are who they say.
+    pub crawlers: Crawlers,
     /// Refusals of late.
     pub refusals: Refusals,
     /// What was used of passes.
@@ -79,19 +91,21 @@ pub struct Signs {
 const ORDERS_WAITING: usize = 16;
 
 impl Signs {
-    /// Empty; what comes out takes the orders for the brain. `seed` is a secret of the node.
+    /// Empty; what comes out takes the orders for the brain, and the questions for the DNS. `seed` is a secret of the node.
     #[must_use]
-    pub fn new(seed: u64) -> (Self, mpsc::Receiver<Ordered>) {
+    pub fn new(seed: u64) -> (Self, Inboxes) {
         let (orders, ordered) = mpsc::channel(ORDERS_WAITING);
+        let (crawlers, asked) = Crawlers::new(seed);
         let signs = Self {
             hash: FeatureHash::new(seed),
             allowed: Allowed::default(),
             book: Book::default(),
+            crawlers,
             refusals: Refusals::default(),
             passes: PassCounts::default(),
             orders,
         };
-        (signs, ordered)
+        (signs, Inboxes { orders: ordered, asked })
     }
 
     /// Gives an order; the mitigation that it was about, if there is such a one.

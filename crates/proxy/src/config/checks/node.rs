@@ -12,6 +12,7 @@ use super::super::problem::quoted;
 use super::super::raw;
 use super::super::suggest;
 use super::{Checker, values};
+use crate::signs::Crawler;
 
 const SEED_MEND: &str = "make one with `openssl rand -hex 32`";
 
@@ -82,7 +83,25 @@ pub(super) fn mitigations(raw: &raw::Mitigations, c: &mut Checker<'_>) -> Mitiga
         let cause = "everybody is allowed: no mitigation will ever do anything";
         c.warn(&format!("mitigations.allow[{i}]"), cause, "name only the networks of those you know");
     }
-    Mitigations { allow }
+    let mut crawlers = Vec::new();
+    for (i, crawler) in raw.crawler.iter().enumerate() {
+        if crawler.agent.is_empty() {
+            c.error(
+                &format!("mitigations.crawler[{i}].agent"),
+                "a crawler needs the name in its user agent",
+                "such as \"Googlebot\"",
+            );
+        }
+        let domains: Vec<String> =
+            crawler.domains.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase()).collect();
+        for (n, _) in domains.iter().enumerate().filter(|(_, domain)| !domain.contains('.')) {
+            let mend = "name a domain that only its owner can give names in, such as \"googlebot.com\"";
+            c.error(&format!("mitigations.crawler[{i}].domains[{n}]"), "anybody can have a name in it", mend);
+        }
+        crawlers.push(Crawler { agent: crawler.agent.clone(), domains });
+    }
+    let dns = (!raw.dns.is_empty()).then(|| values::address("mitigations.dns", &raw.dns, c)).flatten();
+    Mitigations { allow, crawlers, dns }
 }
 
 pub(super) fn admin(raw: &raw::Admin, c: &mut Checker<'_>) -> Option<Admin> {
