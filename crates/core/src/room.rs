@@ -32,6 +32,12 @@ pub struct RoomRules {
 }
 
 impl RoomRules {
+    /// A room with nobody in it, whose front is here.
+    #[must_use]
+    pub fn empty(opened: Moment, front: Place) -> Self {
+        Self { opened, front, rate_per_s: 0.0, ahead: Arc::new([]), ahead_from_s: front / 1000 }
+    }
+
     /// The place of somebody who comes now. `lot`: drawn from who it is (0 to 65,535), so that whoever opens many tabs
     /// draws the same one.
     #[must_use]
@@ -396,5 +402,48 @@ mod tests {
         let open = room.open.as_ref().expect("open");
         assert_eq!(open.line.len(), ROOM_SECONDS_MAX);
         assert!(room.rules().expect("open").outlook(u64::MAX / 2).0 > 1_000_000);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+        /// Whatever comes and however much the service can take: nobody enters before those whose places are before, nobody
+        /// enters on arrival while others stand, no more enter than the rate allows, and in the end all are in.
+        #[test]
+        fn nobody_is_overtaken(
+            seed: u64,
+            arrivals in proptest::collection::vec(0_u32..12, 20..120),
+            slows in proptest::collection::vec(proptest::bool::ANY, 8..40),
+        ) {
+            let mut room = opened();
+            let mut standing: Vec<Place> = Vec::new();
+            let (mut entered, mut allowed, mut last) = (0_u32, 0.0_f32, 0);
+            let mut done = false;
+            for tick in 21..12_000_u64 {
+                let now = at(tick * 100);
+                let Some(rules) = room.rules() else { done = true; break };
+                let mut counts = RoomCounts::default();
+                for n in 0..arrivals.get(tick as usize - 21).copied().unwrap_or(0) {
+                    let lot = (seed ^ tick << 8 ^ u64::from(n)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48;
+                    let place = rules.place(now, lot as u16);
+                    proptest::prop_assert!(place >= rules.front, "a place before those who were let in");
+                    counts.note(place);
+                    standing.push(place);
+                }
+                // What the service can take changes every second.
+                let takes = if slows[tick as usize / 10 % slows.len()] { 3.0 } else { 12.0 };
+                let full = !standing.is_empty() && rules.rate_per_s > takes;
+                allowed += room.open.as_ref().map_or(0.0, |open| open.rate_per_s) * 1.03 * 0.1;
+                room.tick(now, TICK, &counts, &crowding(true, full));
+                let front = room.rules().map_or(Place::MAX, |rules| rules.front);
+                proptest::prop_assert!(front >= last, "the front went back");
+                last = front;
+                let before = standing.len();
+                standing.retain(|place| *place > front);
+                entered += (before - standing.len()) as u32;
+                // Places of one second count as spread evenly over it, and real ones are not: that much is the slack.
+                proptest::prop_assert!(entered as f32 <= allowed + 60.0, "{entered} of {allowed}");
+            }
+            proptest::prop_assert!(done && standing.is_empty(), "{} still stand", standing.len());
+        }
     }
 }

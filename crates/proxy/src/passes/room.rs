@@ -58,8 +58,15 @@ impl Passes {
             Some((token, text)) => {
                 let place = token.id & ((1 << PLACE_BITS) - 1);
                 if room.admits(place) {
-                    return Standing::Enters(self.entry(&token));
+                    return Standing::Enters(self.entry(&token, now_s));
                 }
+                // Whoever still looks keeps the place for another while, however long the line is.
+                let now = seconds(now_s);
+                let text = if token.ends_s < now + KEPT_S / 2 {
+                    self.signer.sign(&Token { ends_s: now + KEPT_S, ..token })
+                } else {
+                    text
+                };
                 RoomPlace { place, text, is_new: false }
             }
             None => match self.new_place(holder, room, opening, now_s, now) {
@@ -99,10 +106,12 @@ impl Passes {
         Some(RoomPlace { place, text: self.signer.sign(&token), is_new: true })
     }
 
-    /// The pass of somebody whose turn it is: the same one however often it asks.
-    fn entry(&self, place: &Token) -> Token {
+    /// The pass of somebody whose turn it is: with the same account and the same requests however often it asks, and good
+    /// for a whole life from now on, however long the wait was.
+    fn entry(&self, place: &Token, now_s: u64) -> Token {
         let id = self.signer.number(b"entry", &[place.id.to_be_bytes(), place.binding.to_be_bytes()].concat());
-        Token { usage: Use::Pass, id, ends_s: place.issued_s + PASS_LIFE_S.max(KEPT_S), ..*place }
+        let now = seconds(now_s);
+        Token { usage: Use::Pass, id, issued_s: now, ends_s: now + PASS_LIFE_S, ..*place }
     }
 }
 

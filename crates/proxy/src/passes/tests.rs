@@ -100,3 +100,48 @@ fn nobody_is_charged_more_for_the_load_of_others() {
     assert_eq!(passes.offer(&asks, 0, String::new(), NOW).bits, WORK_BITS_LEAST);
     assert_eq!(wait_url("p", "/a?b=c&d"), format!("{PATH}wait?place=p&to=/a%3Fb%3Dc%26d"));
 }
+
+#[test]
+fn a_place_is_kept_for_whoever_still_looks_and_the_pass_lives_from_its_entry_on() {
+    use guichet_core::Moment;
+    use guichet_core::room::RoomRules;
+
+    let passes = passes();
+    let bare = headers("Firefox", None);
+    let asks = holder("192.0.2.7", &bare);
+    let opened = Moment(5_000_000);
+    // Three hours in a line that does not move: each look is twenty minutes after the last.
+    let waiting = RoomRules::empty(opened, 0);
+    let (mut text, mut first) = (String::new(), None);
+    for look in 0..10_u64 {
+        let now_s = NOW + look * 1_200;
+        let now = opened.after(std::time::Duration::from_secs(60 + look * 1_200));
+        let RoomStanding::Waits(place, ..) = passes.in_room(&asks, None, &text, &waiting, (now_s, now)) else {
+            panic!("nobody enters");
+        };
+        assert_eq!(place.is_new, look == 0);
+        assert_eq!(*first.get_or_insert(place.place), place.place, "the same place");
+        text = place.text;
+    }
+    let late_s = NOW + 9 * 1_200 + 600;
+    let moved = RoomRules::empty(opened, 60_000);
+    let now = opened.after(std::time::Duration::from_secs(12_000));
+    let enter = |now_s| match passes.in_room(&asks, None, &text, &moved, (now_s, now)) {
+        RoomStanding::Enters(pass) => pass,
+        other => panic!("{other:?}"),
+    };
+    let (pass, again) = (enter(late_s), enter(late_s + 5));
+    assert_eq!(pass.id, again.id, "one account, one budget");
+    let shown_at = |now_s| {
+        let with = headers("Firefox", Some(&passes.sign(&pass)));
+        passes.shown(&holder("192.0.2.7", &with), &with, now_s).is_some()
+    };
+    assert!(shown_at(late_s + u64::from(PASS_LIFE_S) - 1) && !shown_at(late_s + u64::from(PASS_LIFE_S)));
+    // Nobody else stands at that place, and it is no place of another opening.
+    let stranger = holder("203.0.113.7", &bare);
+    let other = passes.in_room(&stranger, None, &text, &waiting, (late_s, now));
+    assert!(matches!(other, RoomStanding::Waits(ref place, ..) if place.is_new), "{other:?}");
+    let reopened = RoomRules::empty(Moment(7_000_000), 60_000);
+    let other = passes.in_room(&asks, None, &text, &reopened, (late_s, now));
+    assert!(matches!(other, RoomStanding::Waits(ref place, ..) if place.is_new), "{other:?}");
+}
