@@ -358,6 +358,8 @@ pub const INSTANTS_AT_ONCE_MAX: usize = 512;
 pub const INSTANTS_ASKED_MAX: i64 = 32;
 /// Aliases of one person.
 pub const ALIASES_PER_OWNER_MAX: i64 = 5;
+/// Aliases that one person may look up within an hour: a directory is not for reading.
+pub const ALIAS_LOOKUPS_MAX: i64 = 60;
 /// Aliases of one person that wait for their code.
 pub const ALIAS_CLAIMS_MAX: i64 = 3;
 /// E-mails that wait in the folder for the post.

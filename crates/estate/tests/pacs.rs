@@ -443,6 +443,11 @@ fn a_person_pays_to_an_alias_here_and_at_another_bank_and_has_aliases_of_their_o
     let (status, _, page) = person.ask(40, "nobody@nowhere.example", "1");
     assert!(status == 422 && page.contains("Nobody has this alias"), "{status} {page}");
 
+    // A directory is not for reading.
+    let curious = Person::of(bank, 44);
+    let last = (0..=60).map(|_| curious.ask(44, "nobody@nowhere.example", "1").0).collect::<Vec<_>>();
+    assert!(last[..60].iter().all(|status| *status == 422) && last[60] == 429, "{last:?}");
+
     // An alias of one's own: proved with the code of an e-mail, used by the other bank, ended.
     let own = guichet_estate::ids::iban(40, 1);
     let alias = ("alias", "moi@ici.example");

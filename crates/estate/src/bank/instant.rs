@@ -51,12 +51,16 @@ pub(super) async fn ask_rails(bank: &Bank, path: &str, body: &Value) -> Result<P
 ///
 /// # Errors
 /// When the rails can't be asked.
-pub(super) async fn find(bank: &Bank, alias: &str) -> Result<Option<Found>, Problem> {
+pub(super) async fn find(bank: &Bank, owner: &str, alias: &str) -> Result<Option<Found>, Problem> {
     let away = |_| Problem::busy("aliases can't be looked up at the moment; an IBAN works");
-    let answer = ask_rails(bank, "/internal/lookups", &json!({"alias": alias})).await.map_err(away)?;
+    let answer = ask_rails(bank, "/internal/lookups", &json!({"owner": owner, "alias": alias})).await.map_err(away)?;
     match answer.status {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => return Ok(None),
+        StatusCode::TOO_MANY_REQUESTS => {
+            let words = "too many aliases were looked up within an hour; an IBAN works";
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "lookups", words));
+        }
         _ => return Err(Problem::busy("aliases can't be looked up at the moment; an IBAN works")),
     }
     let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();

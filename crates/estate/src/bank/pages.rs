@@ -304,7 +304,7 @@ async fn ask(State(bank): State<Bank>, headers: HeaderMap, Form(typed): Form<Typ
         return Err(Problem::malformed("the key of the form is no key"));
     }
     let body_hash = hash(format!("{typed:?}").as_bytes());
-    let found = if is_alias(&typed.iban) { instant::find(&bank, &typed.iban).await? } else { None };
+    let found = if is_alias(&typed.iban) { instant::find(&bank, &user.name, &typed.iban).await? } else { None };
     let asked = match fault(&typed, found, frame) {
         Ok(wanted) => transfers::ask_as(&bank, &user, &wanted, &typed.key, body_hash).await,
         Err(fault) => return again(&bank, &user, frame, typed, fault).await,

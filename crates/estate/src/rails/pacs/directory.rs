@@ -2,7 +2,9 @@
 //! was sent there; one alias stands for one account, and whoever proves it last has it.
 
 use super::{OWN_BIC, Pacs};
-use crate::bounds::{ALIAS_CLAIMS_MAX, ALIASES_PER_OWNER_MAX, CODE_LIFE_MS, CODE_TRIES_MAX, MAILS_WAITING_MAX};
+use crate::bounds::{
+    ALIAS_CLAIMS_MAX, ALIAS_LOOKUPS_MAX, ALIASES_PER_OWNER_MAX, CODE_LIFE_MS, CODE_TRIES_MAX, MAILS_WAITING_MAX,
+};
 use crate::codes;
 use crate::kit::{Json, private};
 use crate::once::hash;
@@ -15,6 +17,8 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
+
+const HOUR_MS: i64 = 3600 * 1000;
 
 /// Test data: each telephone, and an e-mail address for each owner.
 pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
@@ -48,12 +52,15 @@ pub(super) async fn find(tx: &mut Tx, alias: &str) -> Result<Option<String>, sql
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LookUp {
+    /// Who asks.
+    owner: String,
     alias: String,
 }
 
 /// `POST /internal/lookups`: account and bank of an alias, here or at another bank.
 pub(super) async fn look_up(State(pacs): State<Pacs>, body: Json<LookUp>) -> Result<Response, Problem> {
     let alias = wanted(&body.value.alias)?;
+    count_lookup(&pacs, &body.value.owner).await?;
     let own: Option<String> = sqlx::query_scalar("SELECT iban FROM directory WHERE alias = $1")
         .bind(&alias)
         .fetch_optional(&pacs.kit.store.reader)
@@ -71,6 +78,28 @@ pub(super) async fn look_up(State(pacs): State<Pacs>, body: Json<LookUp>) -> Res
         }
     }
     Err(Problem::not_found("alias"))
+}
+
+async fn count_lookup(pacs: &Pacs, owner: &str) -> Result<(), Problem> {
+    let now = now_ms();
+    let mut tx = pacs.kit.store.begin().await?;
+    let asked: i64 = sqlx::query_scalar(
+        "INSERT INTO alias_lookup (owner, since_ms, asked) VALUES ($1, $2, 1) ON CONFLICT (owner) DO UPDATE SET
+         asked = CASE WHEN alias_lookup.since_ms <= $3 THEN 1 ELSE alias_lookup.asked + 1 END,
+         since_ms = CASE WHEN alias_lookup.since_ms <= $3 THEN $2 ELSE alias_lookup.since_ms END RETURNING asked",
+    )
+    .bind(owner)
+    .bind(now)
+    .bind(now - HOUR_MS)
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    if asked > ALIAS_LOOKUPS_MAX {
+        let words = "too many aliases were looked up within an hour; an IBAN works";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "lookups", words);
+        return Err(Problem { retry_after_s: Some(600), ..problem });
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

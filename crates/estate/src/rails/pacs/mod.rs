@@ -34,6 +34,7 @@ CREATE TABLE directory (alias TEXT PRIMARY KEY, iban TEXT NOT NULL, owner TEXT N
 CREATE INDEX directory_owner ON directory (owner);
 INSERT INTO directory (alias, iban, owner, made_ms)
   SELECT a.telephone, c.iban, c.owner, 0 FROM alias a JOIN account c ON c.id = a.account WHERE c.iban IS NOT NULL;
+CREATE TABLE alias_lookup (owner TEXT PRIMARY KEY, since_ms INTEGER NOT NULL, asked INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE alias_claim (
   owner TEXT NOT NULL, alias TEXT NOT NULL, iban TEXT NOT NULL, code_mac TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
   asked_ms INTEGER NOT NULL, PRIMARY KEY (owner, alias)
@@ -54,22 +55,22 @@ CREATE TABLE pacs_out (
 CREATE INDEX pacs_out_open ON pacs_out (next_ms) WHERE settled_ms IS NULL;
 ";
 
-// Advices are kept for a day after the bank has them.
+// Advices are kept for a day after the bank has them, and thrown away when newer ones come.
 pub(crate) const INVARIANTS: [Invariant; 4] = [
     zero(
         "each instant transfer that was accepted from another bank is credited exactly once",
-        "SELECT count(*) FROM pacs_in p WHERE at_ms > (SELECT coalesce(max(at_ms), 0) - 80000000 FROM pacs_in)
+        "SELECT count(*) FROM pacs_in p WHERE at_ms > (SELECT coalesce(max(at_ms), 0) - 80000000 FROM advice)
          AND (status = 'ACSC') <> (SELECT count(*) FROM advice a WHERE a.operation = p.operation AND a.path = '/internal/credits')",
     ),
     zero(
         "each instant transfer that another bank accepted is paid exactly once, by the payer or from suspense",
-        "SELECT count(*) FROM pacs_out p WHERE accepted_ms > (SELECT coalesce(max(accepted_ms), 0) - 80000000 FROM pacs_out)
+        "SELECT count(*) FROM pacs_out p WHERE accepted_ms > (SELECT coalesce(max(at_ms), 0) - 80000000 FROM advice)
          AND (CASE WHEN state IN ('accepted', 'late') THEN 1 ELSE 0 END) <> (SELECT count(*) FROM advice a WHERE a.path = '/internal/debits'
          AND a.operation IN (p.id, 'late-' || p.id))",
     ),
     zero(
         "each instant transfer that was not carried out gave its money back",
-        "SELECT count(*) FROM pacs_out p WHERE accepted_ms > (SELECT coalesce(max(accepted_ms), 0) - 80000000 FROM pacs_out)
+        "SELECT count(*) FROM pacs_out p WHERE accepted_ms > (SELECT coalesce(max(at_ms), 0) - 80000000 FROM advice)
          AND state IN ('rejected', 'void', 'late') AND NOT EXISTS (SELECT 1 FROM advice a WHERE a.operation = p.id AND a.path = '/internal/reversals')",
     ),
     zero(
