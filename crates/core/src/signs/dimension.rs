@@ -44,6 +44,9 @@ pub enum Dimension {
     Cost = 18,
 }
 
+/// Value of [`Dimension::Pace`] from which a source asks more than a person who reads: about eight requests a second.
+const PACE_HEAVY: u32 = 3;
+
 /// What kind of thing a dimension tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -135,6 +138,17 @@ impl Dimension {
         }
     }
 
+    /// Whether a value can tell against anybody. To have been answered well, or to ask little, is no mark of an attacker,
+    /// however unusual: those who come back after a quiet time all bear it.
+    #[must_use]
+    pub const fn can_tell(self, value: u32) -> bool {
+        match self {
+            Self::Answer => value >= super::ANSWER_CLIENT_ERRORS,
+            Self::Pace => value >= PACE_HEAVY,
+            _ => value != 0,
+        }
+    }
+
     /// Whether it is known when a ClientHello is seen, before any cryptography is paid for.
     #[must_use]
     pub const fn of_connection(self) -> bool {
@@ -152,5 +166,14 @@ mod tests {
             assert_eq!(dimension.index(), at);
             assert!(Dimension::ALL[..at].iter().all(|d| d.name() != dimension.name()), "{}", dimension.name());
         }
+    }
+
+    #[test]
+    fn to_behave_well_tells_against_nobody() {
+        for (value, telling) in [(0, false), (1, false), (2, false), (3, false), (4, true)] {
+            assert_eq!(Dimension::Answer.can_tell(value), telling, "answers {value}");
+        }
+        assert!(!Dimension::Pace.can_tell(2) && Dimension::Pace.can_tell(3));
+        assert!(!Dimension::Tls.can_tell(0) && Dimension::Tls.can_tell(1));
     }
 }

@@ -287,8 +287,12 @@ impl<'a> Search<'a> {
     fn singles(&self) -> Vec<(Dimension, u32, Matched)> {
         let mut heavy: Vec<(f32, Dimension, u32)> = Vec::new();
         for dimension in Dimension::ALL {
-            let mut values: Vec<(u32, f32)> =
-                self.recent.iter().map(|s| (s.features.get(dimension), s.weight)).filter(|(v, _)| *v != 0).collect();
+            let mut values: Vec<(u32, f32)> = self
+                .recent
+                .iter()
+                .map(|s| (s.features.get(dimension), s.weight))
+                .filter(|(v, _)| dimension.can_tell(*v))
+                .collect();
             values.sort_unstable_by_key(|(value, _)| *value);
             let mut of_dimension: Vec<(f32, Dimension, u32)> = values
                 .chunk_by(|a, b| a.0 == b.0)
