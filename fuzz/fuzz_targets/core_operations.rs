@@ -117,6 +117,7 @@ fn sources(operations: impl Iterator<Item = [u8; 4]>) {
                     wide: &[wide],
                     bid: 0,
                     cost: f32::from(c) / 16.0,
+                    mitigation: None,
                     wait_max: None,
                 };
                 match decide(&asking, now, &rules) {
@@ -176,7 +177,7 @@ fn brain(operations: impl Iterator<Item = [u8; 4]>) {
     let floors = [0, 1, 2, 3];
     let service = ServiceConfig { floors, limiter, ..ServiceConfig::default() };
     let node = NodeRules { limit: 1000, floors: [0; 4] };
-    let mut brain = Brain::new(&BrainConfig { services: vec![service], node });
+    let mut brain = Brain::new(&BrainConfig { services: vec![service], node, seed: 7 });
     let mut shard = SourceShard::new(SourceConfig::default());
     let mut window = Window::new(1);
     let (mut now, mut generation) = (Moment(0), 0);

@@ -35,9 +35,11 @@ pub(crate) const REGISTRIES: [Registry; 2] = [
             ("authlib", "1.9.10"),
             ("karrio", "2026.1.32"),
             ("karrio-laposte", "2026.1.32"),
+            ("pyiso20022", "1.6.2"),
             ("pyiso8583", "4.0.1"),
             ("requests", "2.34.2"),
             ("schemathesis", "4.32.5"),
+            ("xsdata", "26.10"),
         ],
         // Beside all installations of Python's, none of which is touched.
         install: &["python3", "-m", "pip", "install", "--quiet", "--upgrade", "--target"],

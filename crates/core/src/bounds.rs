@@ -189,6 +189,8 @@ pub const DRILL_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const DRILL_COOKIES_MAX: usize = 16;
 /// Bytes of one cookie's value.
 pub const DRILL_COOKIE_BYTES_MAX: usize = 4096;
+/// Bytes of a refusal's page that a real client reads.
+pub const DRILL_PAGE_BYTES_MAX: usize = 16 * 1024;
 /// Header fields of an answer that are read.
 pub const DRILL_HEADER_FIELDS_MAX: usize = 64;
 /// Interim (1xx) answers before the real one.
@@ -324,3 +326,92 @@ pub const REQUEST_AHEAD_BYTES_MAX: usize = 16 * 1024;
 pub const ANSWER_AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that all workers together hold read ahead.
 pub const AHEAD_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+// --- Signs: features, signatures, mitigations ---
+
+/// Bytes that features, samples and memories take at most, over all services and workers: 64 MiB.
+pub const SIGNS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Values in the conjunction of one signature.
+pub const SIGNATURE_PARTS_MAX: usize = 4;
+/// Mitigations of one service at one time.
+pub const MITIGATIONS_PER_SERVICE_MAX: usize = 16;
+/// Signatures that one search may find.
+pub const SIGNATURES_PER_SEARCH_MAX: usize = 4;
+/// Values that one search combines.
+pub const SIGNATURE_CANDIDATES_MAX: usize = 48;
+/// Signatures of former mitigations that one service remembers.
+pub const SIGNATURES_REMEMBERED_MAX: usize = 32;
+/// Signatures that the operator forbade at one service.
+pub const SIGNATURES_FORBIDDEN_MAX: usize = 32;
+/// Samples of one service that one tick takes in, over all workers.
+pub const SAMPLES_PER_TICK_MAX: usize = 256;
+/// Recent samples of one service.
+pub const SAMPLES_RECENT_MAX: usize = 2048;
+/// Remembered requests of calm times, by service.
+pub const SAMPLES_CALM: usize = 2048;
+/// Remembered requests of people of proven standing, by service.
+pub const SAMPLES_PROVEN: usize = 1024;
+/// The same over all services together.
+pub const SAMPLES_EVERYWHERE: usize = 4096;
+/// Samples that all workers together hold of one tick.
+pub const WORKER_SAMPLES_MAX: usize = 1 << 16;
+/// Events of mitigations kept until they are taken for the log.
+pub const MITIGATION_EVENTS_MAX: usize = 1024;
+/// Words kept for values of features, so that a mitigation can say what it is about.
+pub const LEXICON_WORDS_MAX: usize = 8192;
+/// Words that one report of a worker carries.
+pub const WORDS_PER_REPORT_MAX: usize = 128;
+/// Networks that the operator allows whatever they do.
+pub const ALLOWED_NETWORKS_MAX: usize = 1024;
+/// Refusals that are remembered for whoever asks about a reference code.
+pub const REFUSALS_REMEMBERED_MAX: usize = 16_384;
+/// Mitigations that ended and are still told of.
+pub const MITIGATIONS_ENDED_MAX: usize = 256;
+/// Bytes of an answer of the admin listener that a command reads.
+pub const ADMIN_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of a command to the admin listener.
+pub const ADMIN_BODY_BYTES_MAX: usize = 16 * 1024;
+
+// --- Passes ---
+
+/// Rows and cells of the count of what was used of passes; two generations of them take 4 MiB.
+pub const SPENT_ROWS: usize = 4;
+/// See [`SPENT_ROWS`].
+pub const SPENT_CELLS: usize = 1 << 18;
+/// Networks whose grants by waiting and attempts at codes are counted.
+pub const GRANT_CELLS: usize = 1 << 16;
+/// Serial numbers of codes given out by people.
+pub const CODE_SERIALS: usize = 1 << 16;
+/// Parts of a puzzle.
+pub const WORK_PARTS: usize = 8;
+/// Zero bits asked for in each part: 32,768 hashes in all, a sixth of a second for a cheap telephone at 200,000 hashes a
+/// second in plain JavaScript (an optimised browser on a fast machine does some millions).
+pub const WORK_BITS_LEAST: u8 = 12;
+/// The most that is ever asked for: 262,144 hashes, 1.3 s on such a telephone, and under 3 s in 99 of 100 cases, since
+/// the sum of eight parts varies little.
+pub const WORK_BITS_MOST: u8 = 15;
+/// Bytes of a form or document that is sent to earn a pass.
+pub const PASS_BODY_BYTES_MAX: usize = 8 * 1024;
+
+const _: () = assert!(WORK_BITS_LEAST <= WORK_BITS_MOST && WORK_BITS_MOST < 24);
+const _: () = assert!(2 * SPENT_ROWS * SPENT_CELLS * 2 <= 4 * 1024 * 1024);
+
+// --- Waiting room ---
+
+/// Seconds after the opening in which those who come are shuffled.
+pub const ROOM_SHUFFLE_S: u64 = 5;
+/// Seconds of the line of a waiting room that are told apart; whoever comes later stands in the last one.
+pub const ROOM_SECONDS_MAX: usize = 3600;
+
+const _: () = assert!(ROOM_SECONDS_MAX > ROOM_SHUFFLE_S as usize);
+
+// --- Crawlers ---
+
+/// Addresses whose claim to be a declared crawler was looked up and is remembered.
+pub const CRAWLER_CELLS: usize = 1 << 14;
+/// Lookups that may wait; more are asked again with a later request.
+pub const CRAWLER_LOOKUPS_WAITING_MAX: usize = 256;
+/// Crawlers that can be declared.
+pub const CRAWLERS_MAX: usize = 64;
+/// Domains of one crawler.
+pub const CRAWLER_DOMAINS_MAX: usize = 16;

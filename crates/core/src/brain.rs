@@ -2,12 +2,17 @@
 
 use core::time::Duration;
 
-use crate::bounds::{H2_STREAMS_MAX, QUEUE_PER_SERVICE_MAX, SERVICES_MAX};
+use crate::bounds::{
+    H2_STREAMS_MAX, MITIGATION_EVENTS_MAX, QUEUE_PER_SERVICE_MAX, SAMPLES_EVERYWHERE, SAMPLES_PER_TICK_MAX,
+    SERVICES_MAX,
+};
+use crate::room::{Crowding, RoomWatch};
+use crate::signs::{Doing, Event, InForce, Memory, Mitigation, ServiceSigns, Signature, SignsConfig, Step};
 use crate::surge::SurgeWatch;
 use crate::thresholds::thresholds;
 use crate::{
     Criticality, DemandHistogram, Limiter, LimiterConfig, LimiterSample, Moment, NodeRules, Posture, Pressure, Rules,
-    ServiceWindow, Standing, Surges, TierRule, Window,
+    ServiceId, ServiceWindow, Standing, Surges, TierRule, Window,
 };
 
 /// How one service is protected.
@@ -23,6 +28,10 @@ pub struct ServiceConfig {
     pub queue_wait_max: Duration,
     /// Share of a wider prefix, as a multiple of that of one source.
     pub wide_share_factor: f32,
+    /// How signatures are found and used.
+    pub signs: SignsConfig,
+    /// Whether a waiting room opens by itself when more people come than the service can take.
+    pub waiting_room: bool,
 }
 
 impl Default for ServiceConfig {
@@ -33,6 +42,8 @@ impl Default for ServiceConfig {
             queue_len: 128,
             queue_wait_max: Duration::from_millis(500),
             wide_share_factor: 32.0,
+            signs: SignsConfig::default(),
+            waiting_room: false,
         }
     }
 }
@@ -44,6 +55,8 @@ pub struct BrainConfig {
     pub services: Vec<ServiceConfig>,
     /// The node's own bound on requests in flight.
     pub node: NodeRules,
+    /// Chance comes from it: which samples are remembered.
+    pub seed: u64,
 }
 
 /// A press is over when demand has stayed under capacity for this long; then the service is elevated for a while.
@@ -52,6 +65,12 @@ const ELEVATED_HOLD: Duration = Duration::from_secs(8);
 /// More is let to the lanes than the upstream can do: their queue sorts by priority what the thresholds let through.
 const GAIN_MIN: f32 = 1.2;
 const GAIN_MAX: f32 = 8.0;
+/// Sources of these buckets ask no more than a person does who reads: up to 1.25 requests a second.
+const LIGHT_BUCKETS: usize = 5;
+/// More of them than this multiple of what is left is a crowd.
+const CROWDED: f32 = 1.1;
+/// Below this part of the limit in flight, a service has room for more people.
+const ROOM_SHARE: f32 = 0.7;
 /// Lots are drawn anew at this interval.
 const LOT_EPOCH_US: u64 = 15_000_000;
 /// Pace taken as human before enough calm was seen, and the bounds of what can be learned.
@@ -70,16 +89,39 @@ const CALM_REQUESTS_MIN: u32 = 300;
 pub struct Brain {
     services: Vec<ServiceBrain>,
     surges: SurgeWatch,
+    signs: Vec<ServiceSigns>,
+    /// People of proven standing over all services.
+    everywhere: Memory,
+    mitigations_born: u32,
+    events: Vec<Event>,
     node: NodeRules,
     generation: u64,
 }
+
+/// Samples of one tick while nothing is unusual.
+const SAMPLES_IN_CALM: u32 = 16;
+/// The memory of people of proven standing turns over within this time.
+const EVERYWHERE_TURNOVER_S: f32 = 600.0;
 
 impl Brain {
     /// A brain that has seen nothing.
     #[must_use]
     pub fn new(config: &BrainConfig) -> Self {
-        let services = config.services.iter().take(SERVICES_MAX).map(ServiceBrain::new).collect();
-        Self { services, surges: SurgeWatch::default(), node: config.node.clone(), generation: 0 }
+        let services: Vec<_> = config.services.iter().take(SERVICES_MAX).map(ServiceBrain::new).collect();
+        let signs = services.iter().enumerate().map(|(at, service)| {
+            let seed = config.seed ^ crate::source::splitmix(at as u64);
+            ServiceSigns::new(ServiceId(at as u16), service.config.signs.clone(), seed)
+        });
+        Self {
+            signs: signs.collect(),
+            services,
+            surges: SurgeWatch::default(),
+            everywhere: Memory::new(SAMPLES_EVERYWHERE, EVERYWHERE_TURNOVER_S, config.seed),
+            mitigations_born: 0,
+            events: Vec::new(),
+            node: config.node.clone(),
+            generation: 0,
+        }
     }
 
     /// The posture before the first tick, and the one between ticks.
@@ -87,8 +129,20 @@ impl Brain {
     pub fn posture(&self, now: Moment) -> Posture {
         Posture {
             generation: self.generation,
-            services: self.services.iter().map(|s| s.rules(now, self.surges.surges())).collect(),
+            services: self.services.iter().zip(&self.signs).map(|(s, signs)| self.rules(now, s, signs)).collect(),
             node: self.node.clone(),
+        }
+    }
+
+    fn rules(&self, now: Moment, service: &ServiceBrain, signs: &ServiceSigns) -> Rules {
+        Rules {
+            mitigations: signs.in_force().into(),
+            samples_per_tick: if signs.is_alert(service.pressure) {
+                SAMPLES_PER_TICK_MAX as u32
+            } else {
+                SAMPLES_IN_CALM
+            },
+            ..service.rules(now, self.surges.surges())
         }
     }
 
@@ -102,8 +156,82 @@ impl Brain {
             for (service, seen) in self.services.iter_mut().zip(&window.services) {
                 service.tick(now, window.span, seen);
             }
+            self.follow_signs(now, window);
         }
         self.posture(now)
+    }
+
+    fn follow_signs(&mut self, now: Moment, window: &Window) {
+        self.everywhere.regain(window.span.as_secs_f32());
+        for seen in &window.services {
+            seen.samples.samples().iter().filter(|s| s.is_person()).for_each(|s| self.everywhere.learn(s));
+        }
+        for ((signs, service), seen) in self.signs.iter_mut().zip(&self.services).zip(&window.services) {
+            let doing = Doing {
+                span: window.span,
+                pressure: service.pressure,
+                turned_away: seen.turned_away >= 2.max(seen.offered.iter().sum::<u32>() / 200),
+                capacity_per_s: service.capacity_per_s,
+            };
+            let elsewhere = self.everywhere.features();
+            let samples = seen.samples.samples();
+            signs.tick(now, &doing, samples, elsewhere, &mut self.mitigations_born, &mut self.events);
+        }
+        let surplus = self.events.len().saturating_sub(MITIGATION_EVENTS_MAX);
+        self.events.drain(..surplus);
+    }
+
+    /// What befell mitigations since the last call, oldest first; at most [`MITIGATION_EVENTS_MAX`].
+    pub fn take_events(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.events)
+    }
+
+    /// All mitigations, also those that are only watched.
+    pub fn mitigations(&self) -> impl Iterator<Item = &Mitigation> {
+        self.signs.iter().flat_map(|signs| signs.mitigations())
+    }
+
+    /// Holds a mitigation at a step until then. Whether there is one of this id.
+    pub fn pin(&mut self, id: u32, step: Step, now: Moment, until: Moment) -> bool {
+        let found = self.signs.iter_mut().flat_map(|signs| signs.mitigations_mut()).find(|m| m.id == id);
+        let Some(mitigation) = found else { return false };
+        let before = mitigation.step;
+        mitigation.pin(step, now, until);
+        if before != step {
+            self.events.push(Event::Stepped(*mitigation, before));
+        }
+        true
+    }
+
+    /// Acts on a signature of the operator's at a service until then; the id, or `None` where there is no such service or
+    /// all its places are held by the operator.
+    pub fn order(
+        &mut self,
+        service: ServiceId,
+        signature: Signature,
+        step: Step,
+        now: Moment,
+        until: Moment,
+    ) -> Option<u32> {
+        let signs = self.signs.get_mut(service.index())?;
+        signs.order(signature, step, now, until, &mut self.mitigations_born, &mut self.events)
+    }
+
+    /// Ends a mitigation, and forbids its signature until then (`None`: for five minutes). Whether there is one of this
+    /// id.
+    pub fn end(&mut self, id: u32, now: Moment, until: Option<Moment>) -> bool {
+        self.signs.iter_mut().any(|signs| signs.end(id, now, until, &mut self.events))
+    }
+
+    /// Takes over what a former brain learned of a service, and its mitigations: for a reload of the configuration.
+    pub fn adopt(&mut self, former: &Self, from: ServiceId, to: ServiceId) {
+        let Some(old) = former.signs.get(from.index()) else { return };
+        if let (Some(signs), Some(service)) = (self.signs.get_mut(to.index()), self.services.get(to.index())) {
+            *signs = old.clone();
+            signs.reconfigure(to, service.config.signs.clone());
+        }
+        self.everywhere = former.everywhere.clone();
+        self.mitigations_born = self.mitigations_born.max(former.mitigations_born);
     }
 }
 
@@ -123,6 +251,7 @@ struct ServiceBrain {
     calm_requests: u32,
     calm_pace_p999: f32,
     tiers: [TierRule; Standing::COUNT],
+    room: RoomWatch,
 }
 
 impl ServiceBrain {
@@ -141,6 +270,7 @@ impl ServiceBrain {
             calm_requests: 0,
             calm_pace_p999: 0.0,
             tiers: [TierRule::OPEN; Standing::COUNT],
+            room: RoomWatch::default(),
         }
     }
 
@@ -165,6 +295,15 @@ impl ServiceBrain {
             queued_max: seen.queued.max,
         });
         self.decide(saturated);
+        if self.config.waiting_room {
+            let crowding = Crowding {
+                crowded: self.pressure == Pressure::Pressed && self.is_crowded(),
+                has_room: !saturated && seen.inflight.mean < ROOM_SHARE * self.limiter.limit() as f32,
+                full: saturated,
+                capacity_per_s: self.capacity_per_s,
+            };
+            self.room.tick(now, span, &seen.room, &crowding);
+        }
     }
 
     /// Follows the demand within one window where that holds enough requests or far more than before; slower where
@@ -227,6 +366,16 @@ impl ServiceBrain {
         }
     }
 
+    /// Whether strangers who each ask no more than a person does are too many for what those before them leave.
+    fn is_crowded(&self) -> bool {
+        let of = |standing: Standing| &self.demand.tiers[standing.index()];
+        let before = [Standing::Partner, Standing::Session, Standing::Proven, Standing::Known];
+        let before: f32 = before.into_iter().map(|standing| of(standing).total()).sum();
+        let strangers = [Standing::Anonymous, Standing::Newcomer].into_iter();
+        let light: f32 = strangers.flat_map(|standing| &of(standing).cost[..LIGHT_BUCKETS]).sum();
+        self.capacity_per_s > 0.0 && light > CROWDED * (self.capacity_per_s - before).max(0.0)
+    }
+
     fn pace_human(&self) -> f32 {
         if self.calm_pace_p999 <= 0.0 {
             return PACE_HUMAN_DEFAULT;
@@ -271,6 +420,9 @@ impl ServiceBrain {
                 Pressure::Elevated => H2_STREAMS_MAX / 2,
                 Pressure::Pressed => H2_STREAMS_MAX / 8,
             },
+            mitigations: std::sync::Arc::<[InForce]>::from([]),
+            samples_per_tick: 0,
+            room: self.room.rules(),
         }
     }
 }

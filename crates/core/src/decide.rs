@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use crate::bounds::BUDGETS_PER_REQUEST_MAX;
 use crate::demand::pace_bucket;
+use crate::signs::{InForce, Step};
 use crate::source::Standing3;
 use crate::{Ask, Criticality, Moment, Priority, Reason, Rules, ServiceId, SourceKey, SourceView, Standing};
 
@@ -99,6 +100,8 @@ pub struct Asking<'a> {
     pub cost: f32,
     /// How long the client lets it wait, if it said so.
     pub wait_max: Option<Duration>,
+    /// The mitigation in force that it matches; `None` also for whom the operator allows.
+    pub mitigation: Option<&'a InForce>,
 }
 
 /// What was decided.
@@ -123,22 +126,88 @@ pub fn effective_standing(proved: Option<Standing>, view: &SourceView, now: Mome
     }
 }
 
+/// The standing that counts under a mitigation. It only ever touches strangers, and nothing critical: whoever is vouched
+/// for keeps what was earned. Those that match come after everyone else; where the signature does not tell who asks,
+/// they come as newcomers do.
+#[must_use]
+pub fn mitigated_standing(standing: Standing, criticality: Criticality, mitigation: Option<&InForce>) -> Standing {
+    match mitigation {
+        Some(m) if standing <= Standing::Anonymous && criticality != Criticality::Critical => {
+            if m.tells_who {
+                Standing::Suspect
+            } else {
+                standing.min(Standing::Newcomer)
+            }
+        }
+        _ => standing,
+    }
+}
+
+/// Whether the waiting room holds a request: of a stranger who came after it opened, for nothing critical. What it asks is
+/// then no demand on the service: it counts behind everything else.
+#[must_use]
+pub fn waits_in_room(
+    standing: Standing,
+    criticality: Criticality,
+    view: &SourceView,
+    now: Moment,
+    rules: &Rules,
+) -> bool {
+    let stranger = matches!(standing, Standing::Newcomer | Standing::Anonymous);
+    let held = |room: &crate::room::RoomRules| view.age < now.since(room.opened);
+    stranger && criticality != Criticality::Critical && rules.room.as_ref().is_some_and(held)
+}
+
+/// Share of one source under a mitigation at [`Step::Limit`]: a page and a click within eight seconds.
+const LIMIT_SHARE_PER_S: f32 = 0.5;
+const LIMIT_BURST: f32 = 5.0;
+
+/// What a mitigation leaves of a request: a refusal, or a cap on the share of its source.
+fn mitigate(asking: &Asking<'_>, standing: Standing) -> Result<Option<(f32, f32)>, Reason> {
+    let Some(mitigation) = asking.mitigation else { return Ok(None) };
+    if asking.criticality == Criticality::Critical
+        || !matches!(standing, Standing::Proven) && standing > Standing::Anonymous
+    {
+        return Ok(None);
+    }
+    let earned = standing == Standing::Proven;
+    match mitigation.step {
+        Step::Observe | Step::Deprioritise => Ok(None),
+        Step::Challenge if earned => Ok(None),
+        Step::Challenge => Err(Reason::ChallengeNeeded),
+        Step::Limit if !earned && mitigation.challenges => Err(Reason::ChallengeNeeded),
+        Step::Refuse if !earned => Err(Reason::Mitigated),
+        // Whoever earned a pass is held to a share where others are refused.
+        Step::Limit | Step::Refuse => Ok(Some((LIMIT_SHARE_PER_S, LIMIT_BURST))),
+    }
+}
+
 /// Decides about one request by the rules of its service.
 #[must_use]
 pub fn decide(asking: &Asking<'_>, now: Moment, rules: &Rules) -> Decision {
-    let standing = effective_standing(asking.proved, asking.view, now, rules);
+    let known = effective_standing(asking.proved, asking.view, now, rules);
+    let cap = match mitigate(asking, known) {
+        Ok(cap) => cap,
+        Err(reason) => return Decision::Refuse(reason),
+    };
+    let standing = mitigated_standing(known, asking.criticality, asking.mitigation);
+    if waits_in_room(standing, asking.criticality, asking.view, now, rules) {
+        // Who was here before it opened goes on, as do sessions and those who were let in.
+        return Decision::Refuse(Reason::WaitingRoom);
+    }
     let pace_bucket = pace_bucket(asking.view.pace_per_s / asking.view.share_scale.max(1.0));
     let lot = asking.view.key.lot(rules.lot_epoch);
     let exempt = standing == Standing::Partner || asking.criticality == Criticality::Critical;
     let tier = rules.tier(standing);
     let open = exempt || tier.opens(pace_bucket, lot);
     let mut charges = Charges::none(asking.service);
-    if !open {
-        if tier.share_per_s <= 0.0 {
-            return Decision::Refuse(rules.refusal(standing));
-        }
-        match check_shares(asking, rules, standing) {
+    if !open && tier.share_per_s <= 0.0 {
+        return Decision::Refuse(rules.refusal(standing));
+    }
+    if !open || cap.is_some() {
+        match check_shares(asking, rules, standing, cap) {
             Ok(all) => charges = all,
+            Err(_) if cap.is_some() => return Decision::Refuse(Reason::Mitigated),
             Err(reason) => return Decision::Refuse(reason),
         }
     }
@@ -155,8 +224,13 @@ pub fn decide(asking: &Asking<'_>, now: Moment, rules: &Rules) -> Decision {
     Decision::Offer(ask, charges)
 }
 
-/// The share of the source itself and, where nothing was proved, those of its wider prefixes.
-fn check_shares(asking: &Asking<'_>, rules: &Rules, standing: Standing) -> Result<Charges, Reason> {
+/// The share of the source itself, capped by a mitigation, and, where nothing was proved, those of its wider prefixes.
+fn check_shares(
+    asking: &Asking<'_>,
+    rules: &Rules,
+    standing: Standing,
+    cap: Option<(f32, f32)>,
+) -> Result<Charges, Reason> {
     let tier = rules.tier(standing);
     let budget = |view: &SourceView, factor: f32| {
         let scale = factor * view.share_scale.max(1.0);
@@ -169,6 +243,11 @@ fn check_shares(asking: &Asking<'_>, rules: &Rules, standing: Standing) -> Resul
         }
     };
     let mut budgets = [budget(asking.view, 1.0); BUDGETS_PER_REQUEST_MAX];
+    if let Some((rate_per_s, burst)) = cap {
+        let scale = asking.view.share_scale.max(1.0);
+        budgets[0].rate_per_s = budgets[0].rate_per_s.min(rate_per_s * scale);
+        budgets[0].burst = budgets[0].burst.min(burst * scale);
+    }
     let mut count = 1;
     if asking.proved.is_none() {
         let mut factor = rules.wide_share_factor;

@@ -19,8 +19,10 @@ mod posture;
 mod priority;
 mod reason;
 mod retry;
+pub mod room;
 mod rtt;
 mod service;
+pub mod signs;
 pub mod sim;
 mod source;
 mod standing;
@@ -31,13 +33,15 @@ mod window;
 
 pub use brain::{Brain, BrainConfig, ServiceConfig};
 pub use criticality::Criticality;
-pub use decide::{Asking, Budget, Charges, Decision, check_all, decide, effective_standing};
+pub use decide::{
+    Asking, Budget, Charges, Decision, check_all, decide, effective_standing, mitigated_standing, waits_in_room,
+};
 pub use demand::{DemandHistogram, TierDemand};
 pub use gauge::{Gauge, Level};
 pub use lanes::{Ask, Lanes, Offer, Slot, Ticket, Wake, Woken};
 pub use limiter::{Limiter, LimiterConfig, LimiterSample};
 pub use node::{NodeGate, NodeSlot};
-pub use posture::{NodeRules, Posture, Pressure, Rules, TierRule};
+pub use posture::{NodeRules, Posture, Pressure, Rules, TierRule, UNMARKED};
 pub use priority::Priority;
 pub use reason::{Fault, Reason, VisitorText};
 pub use retry::{RetryBudget, RetryConfig};

@@ -1,8 +1,11 @@
 //! The posture: what the brain decided, as an immutable snapshot that the hot path reads.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use crate::bounds::{DEMAND_BUCKETS, H2_STREAMS_MAX};
+use crate::room::RoomRules;
+use crate::signs::{Features, InForce, Kind};
 use crate::{Criticality, Reason, ServiceId, Standing, Surges};
 
 /// How hard a service is pressed.
@@ -68,6 +71,9 @@ impl TierRule {
     }
 }
 
+/// The mark of those who bear none, behind an address that is suspect for what others did.
+pub const UNMARKED: u32 = u32::MAX;
+
 /// What holds for one service until the next posture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
@@ -97,6 +103,12 @@ pub struct Rules {
     pub wide_share_factor: f32,
     /// Concurrent streams allowed on one HTTP/2 connection.
     pub h2_streams_per_connection: u32,
+    /// Mitigations in force, harshest first.
+    pub mitigations: Arc<[InForce]>,
+    /// Requests of one tick that are kept as samples, over all workers.
+    pub samples_per_tick: u32,
+    /// The waiting room, while it is open.
+    pub room: Option<RoomRules>,
 }
 
 impl Rules {
@@ -117,7 +129,31 @@ impl Rules {
             surges: Surges::default(),
             wide_share_factor: 32.0,
             h2_streams_per_connection: H2_STREAMS_MAX,
+            mitigations: Arc::new([]),
+            samples_per_tick: 0,
+            room: None,
         }
+    }
+
+    /// The harshest mitigation in force that a request matches.
+    #[must_use]
+    pub fn mitigation(&self, features: &Features) -> Option<&InForce> {
+        self.mitigations.iter().find(|m| m.signature.matches(features))
+    }
+
+    /// Whether signatures tell attackers from their neighbours now, so that suspicion of an address is no reason against
+    /// those behind it who bear no mark: they have an account apart, [`UNMARKED`].
+    #[must_use]
+    pub fn has_marks(&self) -> bool {
+        self.mitigations.iter().any(|m| m.tells_who && !m.signature.has(Kind::Behaviour))
+    }
+
+    /// The mark that a request bears whatever its source did before: the first mitigation in force that tells who asks and
+    /// does not look at behaviour. What bears a mark has an account apart from its neighbours'.
+    #[must_use]
+    pub fn mark(&self, features: &Features) -> Option<u32> {
+        let marks = self.mitigations.iter().filter(|m| m.tells_who && !m.signature.has(Kind::Behaviour));
+        marks.filter(|m| m.signature.matches(features)).map(|m| m.id).next()
     }
 
     /// The rule for this standing. Partners are never held by thresholds.

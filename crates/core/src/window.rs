@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::room::RoomCounts;
+use crate::signs::SampleBag;
 use crate::{DemandHistogram, Level, RttHistogram, ServiceId, SourceView, Standing};
 
 /// Counters of one service.
@@ -13,6 +15,8 @@ pub struct ServiceWindow {
     pub births: u32,
     /// Requests refused by threshold or share, by [`Standing::index`].
     pub held_back: [u32; Standing::COUNT],
+    /// Requests that no mitigation is against, refused by threshold, share or lanes all the same.
+    pub turned_away: u32,
     /// Requests that got a slot.
     pub admitted: u32,
     /// Requests refused by the lanes at once.
@@ -33,6 +37,10 @@ pub struct ServiceWindow {
     pub inflight: Level,
     /// Requests waiting in the queue.
     pub queued: Level,
+    /// A few of the requests that came, as signatures look at them.
+    pub samples: SampleBag,
+    /// Places in the waiting room that were given out.
+    pub room: RoomCounts,
 }
 
 impl ServiceWindow {
@@ -65,6 +73,7 @@ impl ServiceWindow {
             *a += b;
         }
         self.births += other.births;
+        self.turned_away += other.turned_away;
         self.admitted += other.admitted;
         self.lanes_refused += other.lanes_refused;
         self.lanes_shed += other.lanes_shed;
@@ -75,11 +84,15 @@ impl ServiceWindow {
         self.rtt.merge(&other.rtt);
         self.inflight.merge(other.inflight);
         self.queued.merge(other.queued);
+        self.samples.merge(&other.samples);
+        self.room.merge(&other.room);
     }
 
     /// Sets all to nothing; keeps the memory.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        let mut samples = core::mem::take(&mut self.samples);
+        samples.clear();
+        *self = Self { samples, ..Self::default() };
     }
 }
 

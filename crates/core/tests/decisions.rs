@@ -20,6 +20,7 @@ fn view(pace_per_s: f32, hint: Standing3, used: f32) -> SourceView {
         used,
         used_age_s: 0.0,
         share_scale: 1.0,
+        answers: 2,
         tracked: true,
     }
 }
@@ -46,8 +47,17 @@ fn each_tier_meets_its_own_rule_and_each_refusal_its_reason() {
     ];
     for (n, (rules, criticality, proved, pace, hint, used, expected)) in table.into_iter().enumerate() {
         let view = view(pace, hint, used);
-        let asking =
-            Asking { service: SERVICE, criticality, proved, view: &view, wide: &[], bid: 0, cost: 1.0, wait_max: None };
+        let asking = Asking {
+            service: SERVICE,
+            criticality,
+            proved,
+            view: &view,
+            wide: &[],
+            bid: 0,
+            cost: 1.0,
+            wait_max: None,
+            mitigation: None,
+        };
         match decide(&asking, Moment(0), rules) {
             Decision::Refuse(reason) => assert_eq!(Some(reason), expected, "row {n}"),
             Decision::Offer(ask, charges) => {
@@ -56,6 +66,60 @@ fn each_tier_meets_its_own_rule_and_each_refusal_its_reason() {
             }
         }
     }
+}
+
+/// What each step leaves of a request of each standing: who is vouched for keeps what was earned, and nothing critical is
+/// ever touched.
+#[test]
+fn mitigations_touch_strangers_alone() {
+    use guichet_core::signs::{Dimension, InForce, Signature, Step};
+    let mitigated = |step, tells_who, challenges| {
+        let signature = Signature::single(Dimension::Tls, 7);
+        InForce { id: 1, signature, step, tells_who, challenges }
+    };
+    let check = |step, proved, hint, criticality, used, expected: Result<Standing, Reason>| {
+        let view = view(0.1, hint, used);
+        let by = mitigated(step, true, step != Step::Limit || used == 0.0);
+        let asking = Asking {
+            service: SERVICE,
+            criticality,
+            proved,
+            view: &view,
+            wide: &[],
+            bid: 0,
+            cost: 1.0,
+            wait_max: None,
+            mitigation: Some(&by),
+        };
+        let decided = match decide(&asking, Moment(0), &Rules::open(10)) {
+            Decision::Refuse(reason) => Err(reason),
+            Decision::Offer(ask, _) => Ok(ask.standing),
+        };
+        assert_eq!(decided, expected, "{step:?} {proved:?} {hint:?} {criticality:?} {used}");
+    };
+    use Criticality::{Critical, Ordinary};
+    use Standing3::{Anonymous, Known};
+    let (session, pass) = (Some(Standing::Session), Some(Standing::Proven));
+    check(Step::Deprioritise, None, Anonymous, Ordinary, 0.0, Ok(Standing::Suspect));
+    check(Step::Deprioritise, pass, Anonymous, Ordinary, 0.0, Ok(Standing::Proven));
+    check(Step::Challenge, None, Anonymous, Ordinary, 0.0, Err(Reason::ChallengeNeeded));
+    check(Step::Challenge, pass, Anonymous, Ordinary, 0.0, Ok(Standing::Proven));
+    check(Step::Limit, None, Anonymous, Ordinary, 0.0, Err(Reason::ChallengeNeeded));
+    check(Step::Limit, pass, Anonymous, Ordinary, 0.0, Ok(Standing::Proven));
+    check(Step::Limit, pass, Anonymous, Ordinary, 6.0, Err(Reason::Mitigated));
+    check(Step::Limit, None, Anonymous, Ordinary, 1.0, Ok(Standing::Suspect));
+    check(Step::Limit, None, Anonymous, Ordinary, 6.0, Err(Reason::Mitigated));
+    check(Step::Refuse, None, Anonymous, Ordinary, 0.0, Err(Reason::Mitigated));
+    check(Step::Refuse, pass, Anonymous, Ordinary, 6.0, Err(Reason::Mitigated));
+    for step in Step::ALL {
+        check(step, None, Known, Ordinary, 6.0, Ok(Standing::Known));
+        check(step, session, Anonymous, Ordinary, 6.0, Ok(Standing::Session));
+        check(step, Some(Standing::Partner), Anonymous, Ordinary, 6.0, Ok(Standing::Partner));
+        check(step, None, Anonymous, Critical, 6.0, Ok(Standing::Anonymous));
+    }
+    let crowd = mitigated(Step::Deprioritise, false, true);
+    let lowered = guichet_core::mitigated_standing(Standing::Anonymous, Ordinary, Some(&crowd));
+    assert_eq!(lowered, Standing::Newcomer, "what does not tell who asks makes nobody a suspect");
 }
 
 #[test]
@@ -74,6 +138,7 @@ fn a_wide_prefix_that_used_its_share_refuses_and_drains_nobody() {
             bid: 0,
             cost: 1.0,
             wait_max: None,
+            mitigation: None,
         };
         let decision = decide(&asking, Moment(0), &rules);
         assert_eq!(decision == Decision::Refuse(Reason::FairShare), refused, "{used} used: {decision:?}");
@@ -102,7 +167,7 @@ fn tick(brain: &mut Brain, n: u64, light: u32, heavy: u32, completed: u32) -> Po
 
 fn brain() -> Brain {
     let node = NodeRules { limit: 100, floors: [0; 4] };
-    Brain::new(&BrainConfig { services: vec![ServiceConfig::default()], node })
+    Brain::new(&BrainConfig { services: vec![ServiceConfig::default()], node, seed: 1 })
 }
 
 #[test]
@@ -129,7 +194,7 @@ fn the_brain_reacts_within_one_tick_and_relaxes_when_it_is_over() {
 #[test]
 fn services_are_bulkheads() {
     let node = NodeRules { limit: 100, floors: [0; 4] };
-    let mut brain = Brain::new(&BrainConfig { services: vec![ServiceConfig::default(); 2], node });
+    let mut brain = Brain::new(&BrainConfig { services: vec![ServiceConfig::default(); 2], node, seed: 1 });
     let quiet = brain.posture(Moment(0)).services[1].clone();
     for n in 0..100 {
         let posture = tick(&mut brain, n, 20, 2000, 60);

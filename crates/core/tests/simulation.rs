@@ -1,7 +1,8 @@
 //! The core in a simulated estate: several scenarios, several seeds. `SEED=n` plays that seed alone.
 
-use guichet_core::Standing;
+use guichet_core::signs::Step;
 use guichet_core::sim::{Phase, Report, SCENARIOS, Scenario, play_node};
+use guichet_core::{Reason, Standing};
 
 /// Nodes and sources of the reduced size; `examples/simulate.rs` plays the full one.
 const NODES: u64 = 3;
@@ -115,6 +116,99 @@ fn a_crowd_is_not_an_attack() {
     let seconds = (scenario.attack_s.1 - 2.0) - (scenario.attack_s.0 + 3.0);
     let could = 400.0 * seconds * NODES as f64;
     assert!(good as f64 >= 0.95 * could, "{good} of {could}:\n{}", report.table(&scenario));
+}
+
+/// Seconds from the onset of an attack until a mitigation was in force, for each seed.
+fn in_force_after(name: &str, seconds: f64, from: impl Fn(&Scenario) -> f64, within_s: f64) {
+    for seed in seeds() {
+        let scenario = Scenario::named(name, SOURCES, seconds, FLOOD_PER_S).expect("one of SCENARIOS");
+        let report = play_node(&scenario, 0, seed);
+        let from_s = from(&scenario);
+        let after = report.in_force_s(from_s).map(|at| at - from_s);
+        assert!(
+            after.is_some_and(|after| after <= within_s),
+            "{name}, SEED={seed}: in force after {after:?} s:\n{}",
+            report.table(&scenario)
+        );
+    }
+}
+
+#[test]
+fn a_tool_is_found_by_itself_and_nobody_else_notices() {
+    check("tool", &[("sessions", 0.999), ("regulars", 0.999), ("newcomers", 0.999)]);
+    in_force_after("tool", SECONDS, |scenario| scenario.attack_s.0, 3.0);
+}
+
+#[test]
+fn a_tool_that_comes_slowly_is_found_too() {
+    check("tool-ramp", &[("regulars", 0.999), ("newcomers", 0.99)]);
+}
+
+/// The same pattern again, after its mitigation has ended: acted upon within a second.
+#[test]
+fn a_pattern_that_is_known_is_met_at_once() {
+    check("tool-again", &[("regulars", 0.99), ("newcomers", 0.99)]);
+    let again = |scenario: &Scenario| scenario.populations[at(scenario, "again")].shape.starts_s();
+    in_force_after("tool-again", 300.0, again, 1.0);
+}
+
+#[test]
+fn an_attacker_who_changes_tools_sources_and_targets_every_ten_seconds_is_followed() {
+    check("tools", &[("sessions", 0.999), ("regulars", 0.999), ("newcomers", 0.99)]);
+    let second = |scenario: &Scenario| scenario.attack_s.0 + 10.0;
+    in_force_after("tools", SECONDS, second, 3.0);
+}
+
+/// Guessing passwords at a pace that presses nobody is found by its answers, and met.
+#[test]
+fn stuffing_of_sign_ins_is_found_where_nothing_is_pressed() {
+    check("stuffing", &[("sessions", 0.999), ("regulars", 0.999), ("newcomers", 0.999)]);
+    for seed in seeds() {
+        let (scenario, report) = play("stuffing", seed);
+        let served = report.goodput(at(&scenario, "stuffing"), Phase::Attack);
+        assert!(served < 0.5, "SEED={seed}: {}", report.table(&scenario));
+    }
+}
+
+/// Whoever the operator allows is never mitigated, also where it looks like the attack itself.
+#[test]
+fn an_allowed_client_is_never_mitigated() {
+    for seed in seeds() {
+        let (scenario, report) = play("allowed", seed);
+        let feeds = at(&scenario, "feeds");
+        for phase in Phase::ALL {
+            let refused = report.counts.get(&(feeds, phase)).map(|count| count.refused.clone()).unwrap_or_default();
+            for reason in [Reason::Mitigated, Reason::ChallengeNeeded] {
+                assert!(!refused.contains_key(&reason), "SEED={seed}: {}", report.table(&scenario));
+            }
+        }
+        assert!(report.harshest() >= Step::Challenge, "SEED={seed}: {}", report.table(&scenario));
+    }
+}
+
+/// Nobody is refused by a mitigation for being many, whatever a crowd comes for, and people of proven standing never.
+#[test]
+fn no_mitigation_turns_a_crowd_away_and_false_refusals_are_one_in_a_thousand_at_most() {
+    for seed in seeds().into_iter().take(2) {
+        for name in SCENARIOS {
+            let (scenario, report) = play(name, seed);
+            if name.starts_with("crowd") {
+                assert!(report.harshest() <= Step::Deprioritise, "SEED={seed}: {}", report.table(&scenario));
+            }
+            let (mut sent, mut falsely) = (0, 0);
+            for ((population, _), count) in &report.counts {
+                let population = &scenario.populations[*population];
+                if population.real {
+                    let by = |reason| count.refused.get(&reason).copied().unwrap_or(0);
+                    let here = by(Reason::Mitigated) + by(Reason::ChallengeNeeded);
+                    assert!(here == 0 || population.proved.is_none(), "SEED={seed}: {}", report.table(&scenario));
+                    sent += count.sent;
+                    falsely += here;
+                }
+            }
+            assert!(falsely * 1000 <= sent, "{falsely} of {sent}, SEED={seed}: {}", report.table(&scenario));
+        }
+    }
 }
 
 #[test]

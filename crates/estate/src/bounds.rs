@@ -340,6 +340,37 @@ pub const BANK_SMS_TRIES_MAX: u32 = 4;
 /// Outdated messages removed by each new one.
 pub const SMS_PURGE_MAX: i64 = 64;
 
+/// How long the other bank has to answer an instant transfer before it is asked what became of it.
+pub const INSTANT_TARGET: Duration = Duration::from_secs(5);
+/// From the payer's order: after this the payee's bank refuses.
+pub const INSTANT_CUT_OFF_MS: i64 = 7_000;
+/// From the payer's order: until then the payee's bank is asked what became of it.
+pub const INSTANT_CONFIRMED_MS: i64 = 9_000;
+/// From the payer's order: then the payer has the money back.
+pub const INSTANT_OVER_MS: i64 = 10_000;
+/// From the payer's order: a bank that then knows nothing of a transfer will not take it any more.
+pub const INSTANT_GONE_MS: i64 = 30_000;
+/// How far the clock of another bank may be ahead.
+pub const INSTANT_AHEAD_MS: i64 = 5_000;
+/// Instant transfers to other banks under way at once.
+pub const INSTANTS_AT_ONCE_MAX: usize = 512;
+/// Unsettled transfers that are asked about in one turn.
+pub const INSTANTS_ASKED_MAX: i64 = 32;
+/// Aliases of one person.
+pub const ALIASES_PER_OWNER_MAX: i64 = 5;
+/// Aliases that one person may look up within an hour: a directory is not for reading.
+pub const ALIAS_LOOKUPS_MAX: i64 = 60;
+/// Aliases of one person that wait for their code.
+pub const ALIAS_CLAIMS_MAX: i64 = 3;
+/// E-mails that wait in the folder for the post.
+pub const MAILS_WAITING_MAX: usize = 1000;
+/// Transfers that the other bank of the demo remembers.
+pub const PARTICIPANT_TRANSFERS_MAX: usize = 100_000;
+
+const _: () = assert!(INSTANT_TARGET.as_millis() <= INSTANT_CUT_OFF_MS as u128);
+const _: () = assert!(INSTANT_CUT_OFF_MS < INSTANT_CONFIRMED_MS && INSTANT_CONFIRMED_MS < INSTANT_OVER_MS);
+const _: () = assert!(INSTANT_OVER_MS + INSTANT_AHEAD_MS < INSTANT_GONE_MS);
+const _: () = assert!(guichet_iso20022::MESSAGE_BYTES_MAX <= BODY_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < DOCUMENT_BYTES_MAX);
 const _: () = assert!((DOCUMENT_BYTES_MAX as i64) < DOCUMENTS_BYTES_PER_USER_MAX);
 const _: () = assert!(EXPORT_FILES_MAX as i64 <= FILE_READS_PER_HOUR_MAX);

@@ -1,12 +1,15 @@
 //! The command line: `guichet-estate all ...`, or one service alone; also embedded as `guichet estate`.
 
 use crate::capacity::CapacityModel;
+
 use crate::delivery::{self, Delivery};
 use crate::estate::{Estate, Options};
+use crate::participant::{self, Participant};
 use crate::seed_large::{self, Seed};
 use crate::service::Service;
 use crate::store::Database;
 use crate::terminal::{self, Terminal};
+use crate::terminals::{self, Terminals};
 use crate::till::{self, Till};
 use crate::verify;
 use anyhow::Context;
@@ -57,6 +60,10 @@ pub enum Command {
     Terminal(Terminal),
     /// Be a terminal at a post-office counter, with a page for the clerk: it works with everything else down.
     Till(Till),
+    /// Terminals of counters: list them, revoke one.
+    Terminals(Terminals),
+    /// Be another bank that takes and sends instant transfers, for tests and the demo.
+    Participant(Participant),
     /// Delivery codes: make the list of a round, check a code at the door.
     Delivery(Delivery),
     /// Make the stores with their test data, small or large.
@@ -135,6 +142,9 @@ pub struct Common {
     /// Loopback address where the rails take messages of card terminals and cash machines: ISO 8583 over TCP.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub cards: Option<SocketAddr>,
+    /// Another bank that takes instant transfers (pacs.008 at `/pacs`), on a loopback address; may be given several times.
+    #[arg(long = "bank-at", value_name = "BIC=ADDRESS:PORT", value_parser = bank_at)]
+    pub banks: Vec<(String, SocketAddr)>,
     /// End when the process that started this one ends.
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
@@ -146,6 +156,18 @@ fn peer(text: &str) -> Result<(Service, SocketAddr), String> {
     let service = service.ok_or_else(|| format!("there is no service called {name:?}"))?;
     let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
     Ok((service, address))
+}
+
+fn bank_at(text: &str) -> Result<(String, SocketAddr), String> {
+    let (bic, address) = text.split_once('=').ok_or("takes BIC=ADDRESS:PORT, as OTHRFRPP=127.0.0.1:9120")?;
+    if !guichet_iso20022::bic_fits(bic) {
+        return Err(format!("{bic:?} is no BIC: takes 8 or 11 capitals and digits"));
+    }
+    let address: SocketAddr = address.parse().map_err(|error| format!("{address}: {error}"))?;
+    if !address.ip().is_loopback() {
+        return Err(format!("{address}: other banks are on loopback addresses only"));
+    }
+    Ok((bic.to_owned(), address))
 }
 
 impl Command {
@@ -170,6 +192,8 @@ impl Command {
             Self::Verify(_)
             | Self::Terminal(_)
             | Self::Till(_)
+            | Self::Participant(_)
+            | Self::Terminals(_)
             | Self::Delivery(_)
             | Self::Seed(_)
             | Self::MakeVerifiers { .. } => {
@@ -208,6 +232,8 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Seed(options) => return seed_large::run(options).await,
         Command::Delivery(options) => return delivery::run(options),
         Command::Till(options) => return till::run(options).await,
+        Command::Terminals(options) => return terminals::run(options).await,
+        Command::Participant(options) => return participant::run(options).await,
         _ => {}
     }
     let Some((listen, common)) = cli.command.listen() else { return Ok(ExitCode::SUCCESS) };
@@ -219,9 +245,9 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
     raise_file_limit();
     let elsewhere = common.peers.clone();
     let (message_centre, telephone, cards) = (common.message_centre, common.telephone, common.cards);
-    let data = common.data.clone();
+    let (data, banks) = (common.data.clone(), common.banks.clone());
     let database = common.database.clone();
-    let options = Options { listen, data, database, capacity, elsewhere, message_centre, telephone, cards };
+    let options = Options { listen, data, database, capacity, elsewhere, message_centre, telephone, cards, banks };
     let estate = Estate::start(&options).await?;
     announce(&estate)?;
     tokio::select! {

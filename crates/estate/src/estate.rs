@@ -32,6 +32,8 @@ pub struct Options {
     pub telephone: Option<SocketAddr>,
     /// Where the rails take messages of card terminals (ISO 8583); without it they take none. Loopback only.
     pub cards: Option<SocketAddr>,
+    /// Other banks that take instant transfers, by BIC.
+    pub banks: Vec<(String, SocketAddr)>,
     /// The declared capacity; an empty model has no artificial costs.
     pub capacity: CapacityModel,
 }
@@ -84,7 +86,7 @@ impl Estate {
         for (service, listener) in &bound {
             addresses.push((*service, listener.local_addr()?));
         }
-        let peers = Peers::new(addresses);
+        let peers = Peers::new(addresses).with_banks(options.banks.clone());
         let mut centre = options.message_centre;
         if let Some(page) = options.telephone {
             let telephone = Telephone::start(page, &stopped).await?;

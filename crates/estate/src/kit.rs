@@ -29,6 +29,8 @@ pub(crate) struct Kit {
     pub(crate) store: Store,
     pub(crate) passwords: Passwords,
     pub(crate) peers: Peers,
+    /// Wakes what the service does besides answering.
+    pub(crate) bell: Arc<tokio::sync::Notify>,
     gate: Arc<Gate>,
     under_way: UnderWay,
 }
@@ -36,7 +38,8 @@ pub(crate) struct Kit {
 impl Kit {
     pub(crate) fn new(service: Service, store: Store, capacity: ServiceCapacity, peers: Peers) -> Self {
         let passwords = Passwords::new(&store);
-        Self { service, passwords, peers, gate: Gate::new(capacity), under_way: UnderWay::default(), store }
+        let bell = Arc::default();
+        Self { service, passwords, peers, bell, gate: Gate::new(capacity), under_way: UnderWay::default(), store }
     }
 
     pub(crate) fn sessions(&self, life: Life) -> Sessions {

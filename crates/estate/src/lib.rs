@@ -35,6 +35,7 @@ mod oidc;
 mod once;
 mod openapi;
 mod parcels;
+pub mod participant;
 mod peers;
 mod people;
 mod people_claims;
@@ -50,6 +51,7 @@ mod smsc;
 mod staff;
 mod store;
 pub mod terminal;
+pub mod terminals;
 pub mod till;
 mod vault;
 

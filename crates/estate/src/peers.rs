@@ -18,6 +18,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
     addresses: Arc<BTreeMap<Service, SocketAddr>>,
+    /// Other banks of the instant transfers' scheme, by BIC.
+    banks: Arc<BTreeMap<String, SocketAddr>>,
     client: Client<HttpConnector, Body>,
 }
 
@@ -60,8 +62,45 @@ impl Peers {
         connector.set_nodelay(true);
         Self {
             addresses: Arc::new(addresses.into_iter().collect()),
+            banks: Arc::default(),
             client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(8).build(connector),
         }
+    }
+
+    /// With the other banks that take instant transfers.
+    pub(crate) fn with_banks(mut self, banks: impl IntoIterator<Item = (String, SocketAddr)>) -> Self {
+        self.banks = Arc::new(banks.into_iter().collect());
+        self
+    }
+
+    /// The other banks of the scheme.
+    pub(crate) fn banks(&self) -> &BTreeMap<String, SocketAddr> {
+        &self.banks
+    }
+
+    /// Asks another bank. With [`PeerError::Unreachable`] nothing was sent; with [`PeerError::Late`] it may have been.
+    ///
+    /// # Errors
+    /// When there is no whole answer.
+    pub(crate) async fn call_bank(
+        &self,
+        address: SocketAddr,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: impl Into<Body>,
+    ) -> Result<PeerAnswer, PeerError> {
+        let request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+        let request = request.header("content-type", kind).body(body.into()).map_err(|_| PeerError::Unreachable)?;
+        let asked = async {
+            let failed = |error: hyper_util::client::legacy::Error| {
+                if error.is_connect() { PeerError::Unreachable } else { PeerError::Late }
+            };
+            let (head, body) = self.client.request(request).await.map_err(failed)?.into_parts();
+            let body = Limited::new(body, PEER_ANSWER_BYTES_MAX).collect().await.map_err(|_| PeerError::Late)?;
+            Ok(PeerAnswer { status: head.status, body: body.to_bytes() })
+        };
+        tokio::time::timeout(PEER_CALL_MAX, asked).await.map_err(|_| PeerError::Late)?
     }
 
     /// Where a service is, if this estate has it.

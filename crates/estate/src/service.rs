@@ -107,6 +107,7 @@ const RAILS: &[Op] = &[
     op("payment", "POST /payments", "pay online by card; it waits for a code"),
     op("payment-code", "POST /payments/{id}/confirm", "decide a payment online with its code"),
     op("instant", "POST /instant", "instant transfer between two telephones"),
+    op("pacs", "POST /pacs", "messages of other banks: instant transfers and what became of them (ISO 20022)"),
     ABOUT,
 ];
 const COUNTER: &[Op] = &[

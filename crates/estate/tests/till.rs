@@ -193,3 +193,43 @@ fn a_terminal_that_the_service_does_not_know_says_so_and_goes_on() {
         assert!(!run.status.success() && told.contains(words), "{arguments:?}: {told}");
     }
 }
+
+#[test]
+fn a_revoked_terminal_is_believed_for_what_it_did_before_and_for_nothing_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("estate");
+    let place = port();
+    let counter = || Estate::start(&["counter", "--listen", &format!("127.0.0.1:{place}")], &data);
+    let terminals = |arguments: &[&str]| {
+        let ran = Command::new(PROGRAM).arg("terminals").args(arguments).arg("--data").arg(&data).output().unwrap();
+        let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        (ran.status.success(), told)
+    };
+    assert!(!terminals(&["list"]).0, "a folder without a counter is none");
+    let service = counter();
+    let till = Till::start(dir.path(), service.at("counter"));
+    till.wait("parcel numbers: 200");
+    till.sell("form-00000001", "kind=stamps&count=1");
+    till.wait("to be told: 0");
+    drop(service);
+    // Signed before, told after.
+    till.sell("form-00000002", "kind=stamps&count=2");
+    let (ok, told) = terminals(&["list"]);
+    assert!(ok && told.contains("PARIS01/T1") && told.contains("in force") && told.contains("1 entries"), "{told}");
+    for (name, words) in [("PARIS01/T9", "no such terminal"), ("T1", "OFFICE/TERMINAL")] {
+        let (ok, told) = terminals(&["revoke", name]);
+        assert!(!ok && told.contains(words), "{told}");
+    }
+    let (ok, told) = terminals(&["revoke", "PARIS01/T1"]);
+    assert!(ok && told.contains("is revoked since"), "{told}");
+    assert_eq!(terminals(&["revoke", "PARIS01/T1"]), (true, told), "once is for good");
+    till.sell("form-00000003", "kind=stamps&count=3");
+    let service = counter();
+    till.wait("this terminal was revoked before it was signed");
+    let (_, _, last) = exchange(service.at("counter"), "GET /journals/PARIS01/T1 HTTP/1.1\r\nhost: x\r\n", "");
+    let last: serde_json::Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(last["last"].as_i64(), Some(2), "each of those before is there once, none after");
+    assert!(terminals(&["list"]).1.contains("revoked 20"));
+    drop((till, service));
+    verified(&data);
+}

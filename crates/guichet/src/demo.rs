@@ -28,6 +28,9 @@ const SERVICES: [(&str, &str, &str); 9] = [
 /// The port where the terminal looks for the rails if nothing else is said.
 const CARDS_PORT: u16 = 8583;
 
+/// The BIC of the demo's other bank.
+const OTHER_BANK: &str = "OTHRDEFFXXX";
+
 /// Where the demo listens; everything can be changed.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct DemoArgs {
@@ -52,6 +55,9 @@ pub(crate) struct DemoArgs {
     /// Port of a counter's terminal, a page for the clerk of a post office.
     #[arg(long, value_name = "PORT", default_value_t = 8446, value_parser = clap::value_parser!(u16).range(1..))]
     till_port: u16,
+    /// Port of another bank, which takes and sends instant transfers.
+    #[arg(long, value_name = "PORT", default_value_t = 8447, value_parser = clap::value_parser!(u16).range(1..))]
+    other_bank_port: u16,
     /// Folder for certificates, configuration and databases; a temporary one that is removed at the end if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -110,11 +116,12 @@ pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
     say(&format!("Starting the estate: nine services on 127.0.0.1, ports {} to {}.\n", base + 1, base + 9));
     let mut estate = start_estate(arguments, &dir)?;
     let till = start_till(arguments, &dir)?;
+    let other_bank = start_other_bank(arguments, &dir)?;
     let node = Node::start_file(&config_file)?;
     say(&directory(arguments, &dir));
     let outcome = node.run_with(Duration::from_secs(1), live_line(&mut estate, dir.join("estate.log")));
     say("\nClosed: requests under way were finished. Now the estate is stopped.\n");
-    drop(till);
+    drop((till, other_bank));
     drop(estate);
     outcome
 }
@@ -146,6 +153,7 @@ fn check_ports(arguments: &DemoArgs) -> anyhow::Result<()> {
         (SocketAddr::new(loopback, arguments.telephone_port), "--telephone-port"),
         (SocketAddr::new(loopback, arguments.cards_port), "--cards-port"),
         (SocketAddr::new(loopback, arguments.till_port), "--till-port"),
+        (SocketAddr::new(loopback, arguments.other_bank_port), "--other-bank-port"),
     ];
     for n in 1..=9 {
         let Some(port) = arguments.estate_base_port.checked_add(n) else {
@@ -189,7 +197,8 @@ fn start_estate(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
         .args(["--base-port", &arguments.estate_base_port.to_string(), "--data"])
         .arg(dir.join("estate"))
         .args(["--telephone", &format!("127.0.0.1:{}", arguments.telephone_port)])
-        .args(["--cards", &format!("127.0.0.1:{}", arguments.cards_port)]);
+        .args(["--cards", &format!("127.0.0.1:{}", arguments.cards_port)])
+        .args(["--bank-at", &format!("{OTHER_BANK}=127.0.0.1:{}", arguments.other_bank_port)]);
     start_child("estate", command, dir)
 }
 
@@ -202,6 +211,15 @@ fn start_till(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
         .args(["--counter", &format!("127.0.0.1:{}", arguments.estate_base_port + 7), "--enrolment"])
         .arg(dir.join("estate"));
     start_child("till", command, dir)
+}
+
+/// Another bank of the scheme of instant transfers.
+fn start_other_bank(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
+    let mut command = estate_command("participant")?;
+    command
+        .args(["--bic", OTHER_BANK, "--listen", &format!("127.0.0.1:{}", arguments.other_bank_port)])
+        .args(["--rails", &format!("127.0.0.1:{}", arguments.estate_base_port + 6)]);
+    start_child("other-bank", command, dir)
 }
 
 fn estate_command(what: &str) -> anyhow::Result<Command> {
@@ -280,9 +298,10 @@ fn directory(arguments: &DemoArgs, dir: &Path) -> String {
     let admin = format!("http://{}/", arguments.admin);
     let telephone = format!("http://127.0.0.1:{}/", arguments.telephone_port);
     let till = format!("http://127.0.0.1:{}/", arguments.till_port);
+    let other_bank = format!("http://127.0.0.1:{}/transfers", arguments.other_bank_port);
     let _ = write!(
         text,
-        "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {telephone:<width$}  a telephone: the text messages with codes\n  {till:<width$}  a post-office counter: works with everything else down\n  {files:<width$}  configuration, access log, certificates\n\n\
+        "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {telephone:<width$}  a telephone: the text messages with codes\n  {till:<width$}  a post-office counter: works with everything else down\n  {other_bank:<width$}  another bank: pay +4915100000001 or anna@autre.example there\n  {files:<width$}  configuration, access log, certificates\n\n\
          Try   curl -k --http2 https://portal.localhost:{port}/\n      \
          curl -k -H 'Accept: application/json' https://nobody.localhost:{port}/\n      \
          tail -f {log}\n      \

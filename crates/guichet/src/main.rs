@@ -1,6 +1,7 @@
 //! The `guichet` command: the front door, its checks, its demo and its drills.
 
 mod demo;
+mod operator;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,34 @@ enum Command {
         /// Print the reference as Markdown instead.
         #[arg(long)]
         markdown: bool,
+    },
+    /// See and steer what is done about attackers.
+    Mitigations {
+        #[command(flatten)]
+        node: operator::Node,
+        #[command(subcommand)]
+        action: operator::Mitigations,
+    },
+    /// See and say whom no mitigation touches.
+    Allow {
+        #[command(flatten)]
+        node: operator::Node,
+        #[command(subcommand)]
+        action: operator::Allow,
+    },
+    /// Give out codes that let somebody in who is in doubt.
+    Pass {
+        #[command(flatten)]
+        node: operator::Node,
+        #[command(subcommand)]
+        action: operator::Pass,
+    },
+    /// Say what a reference code on a visitor's page means.
+    Explain {
+        #[command(flatten)]
+        node: operator::Node,
+        /// Such as G-108-7K3QX9M.
+        code: String,
     },
     /// Start the reference estate on loopback and Guichet before it.
     Demo(demo::DemoArgs),
@@ -88,6 +117,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Schema { markdown: false } => {
             write_out(&format!("{}\n", serde_json::to_string_pretty(&guichet_proxy::config::schema())?))
         }
+        Command::Mitigations { node, action } => operator::mitigations(&node, &action),
+        Command::Allow { node, action } => operator::allow(&node, &action),
+        Command::Pass { node, action } => operator::pass(&node, &action),
+        Command::Explain { node, code } => operator::explain(&node, &code),
         Command::Demo(arguments) => demo::run(&arguments).map(done),
         Command::Drill(arguments) => guichet_drill::run(&arguments, &fronts()),
         Command::Estate(cli) => guichet_estate::run(cli),

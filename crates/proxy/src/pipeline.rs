@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use guichet_core::bounds::{ANSWER_AHEAD_BYTES_MAX, REQUEST_AHEAD_BYTES_MAX};
 use guichet_core::{Reason, Standing};
-use http::header::SET_COOKIE;
+use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -25,8 +25,10 @@ use crate::desk::Desk as _;
 use crate::forward::{Arrival, BodyBounds, Forwarder, Job, Outcome, Scheme};
 use crate::identify::{Accepted, PROOF_COOKIE, identify, issued};
 use crate::pages::redirect_to_https;
+use crate::passes::{self, Holder};
 use crate::record::Trail;
 use crate::setup::WorkerSetup;
+use crate::signs::Looks;
 use crate::worker::Worker;
 
 /// How long a service may take to say a small answer before what is there is passed on.
@@ -54,18 +56,29 @@ pub(crate) async fn serve(
     }
 
     let shared = &setup.shared;
-    let mut classified =
-        match classify(identified, &shared.hosts, &shared.config.services, &shared.signer, trail.began_unix_s()) {
-            Ok(classified) => classified,
-            Err(rejected) => {
-                if let Some(class) = &rejected.class {
-                    trail.note_class(class);
-                }
-                worker.note_abuse(rejected.identified.client, rejected.reason);
-                return trail.refuse(rejected.reason);
+    let mut classified = match classify(
+        identified,
+        &shared.hosts,
+        &shared.config.services,
+        &shared.signer,
+        &setup.passes,
+        trail.began_unix_s(),
+    ) {
+        Ok(classified) => classified,
+        Err(rejected) => {
+            if let Some(class) = &rejected.class {
+                trail.note_class(class);
             }
-        };
+            worker.note_abuse(rejected.identified.client, rejected.reason);
+            return trail.refuse(rejected.reason);
+        }
+    };
     trail.note_class(&classified.class);
+    trail.note_place(&classified.identified.accepted.head.headers);
+
+    if classified.class.service.passes && trail.path().starts_with(passes::PATH) {
+        return at_desk(&setup, trail, classified).await;
+    }
 
     if too_many_streams(&worker, &classified) {
         return trail.refuse(Reason::TooManyStreams);
@@ -74,8 +87,17 @@ pub(crate) async fn serve(
         return trail.refuse(reason);
     }
     let partner = classified.identified.partner.as_ref().map(|partner| partner.name.as_str());
-    let verdict = setup.admission.admit(&classified.class, partner, classified.identified.client).await;
-    trail.note_admission(verdict.account, verdict.queued.as_micros() as u64);
+    let verdict = {
+        let looks = Looks {
+            hash: shared.signs.hash,
+            head: &classified.identified.accepted.head,
+            connection: &classified.identified.accepted.connection,
+            client: classified.identified.client,
+            class: &classified.class,
+        };
+        setup.admission.admit(&looks, partner).await
+    };
+    trail.note_admission(verdict.account, verdict.queued.as_micros() as u64, verdict.mitigation);
     let permit = match verdict.permit {
         Ok(permit) => permit,
         Err(reason) => return trail.refuse(reason),
@@ -110,6 +132,30 @@ fn redirect(trail: Trail, connection: &Connection, head: &http::request::Parts, 
         Some(response) => trail.follow(response),
         None => trail.refuse(Reason::BadHost),
     }
+}
+
+/// Lets somebody earn a pass; nothing of it reaches a service.
+async fn at_desk(setup: &WorkerSetup, trail: Trail, classified: Classified) -> Response<Body> {
+    let Classified { identified, class } = classified;
+    let Accepted { head, body, .. } = identified.accepted;
+    let posture = setup.shared.admission.posture.load_full();
+    let rules = posture.services.get(class.service_position);
+    let visit = passes::Visit {
+        method: &head.method,
+        uri: &head.uri,
+        holder: Holder::of(&class.service.name, identified.client, &head.headers),
+        content_type: head.headers.get(CONTENT_TYPE),
+        frame: trail.frame(None),
+        over_tls: trail.over_tls(),
+        now_s: trail.began_unix_s(),
+        now_ms: crate::clock::now().0 / 1000,
+        marks: 0,
+        headers: &head.headers,
+        room: rules.and_then(|rules| rules.room.as_ref()),
+        note_place: &|place| setup.admission.note_place(class.service_position, place),
+    };
+    let answer = passes::attend(&setup.passes, &visit, body).await;
+    trail.follow(answer)
 }
 
 /// Whether a connection has far more streams under way than it was told: it has ignored the bound, or just not heard of

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guichet_core::bounds::CONCURRENCY_LIMIT_MAX;
+use guichet_core::signs::SignsConfig;
 use guichet_core::{BrainConfig, Criticality, LimiterConfig, NodeRules, ServiceConfig};
 
 use crate::admit::{Admission, Shared, Sources};
 use crate::classify::HostIndex;
 use crate::clock;
-use crate::config::{Config, Service};
+use crate::config::{ClientKind, Config, Secret, Service};
 use crate::forward::{Forwarder, PoolShared, TlsError};
 use crate::identify::{PartnerIndex, SessionSigner};
+use crate::passes::{Passes, TokenSigner};
 use crate::record::metrics::{Registry, ServiceSlot, UpstreamSlot};
+use crate::signs::Signs;
 
 /// What all workers share of one configuration.
 pub struct Setup {
@@ -27,6 +30,8 @@ pub struct Setup {
     pub partners: PartnerIndex,
     /// Signs and verifies sessions.
     pub signer: SessionSigner,
+    /// What is known of mitigations, whatever the configuration.
+    pub signs: Arc<Signs>,
     /// Gates, accounts, posture.
     pub admission: Arc<Shared>,
     /// Pools, by position.
@@ -37,6 +42,8 @@ pub struct Setup {
     pub server_slots: Vec<Vec<UpstreamSlot>>,
     /// What the brain starts from.
     pub brain: BrainConfig,
+    /// What passes are signed with, as are sessions.
+    seed: Secret,
 }
 
 impl Setup {
@@ -48,11 +55,14 @@ impl Setup {
         config: Config,
         seed: &[u8; 32],
         sources: Arc<Sources>,
+        signs: Arc<Signs>,
         registry: &Registry,
         former: Option<&Self>,
     ) -> Result<Self, TlsError> {
         let now = clock::now();
-        let brain = brain_config(&config);
+        let brain = brain_config(&config, seed);
+        signs.allowed.configure(&config.mitigations.allow);
+        signs.crawlers.declare(&config.mitigations.crawlers);
         let posture = guichet_core::Brain::new(&brain).posture(now);
         let admission = Shared::new(&config.services, posture, sources, former.map(|f| &*f.admission));
         let pools = config.upstreams.iter().map(|u| PoolShared::new(u.clone(), now)).collect::<Result<Vec<_>, _>>()?;
@@ -74,13 +84,25 @@ impl Setup {
             hosts: HostIndex::new(&config.services),
             partners: PartnerIndex::new(&config.partners),
             signer: SessionSigner::new(seed),
+            signs,
             admission: Arc::new(admission),
             pools,
             service_slots,
             server_slots,
             brain,
+            seed: Secret(*seed),
             config,
         })
+    }
+}
+
+impl Setup {
+    /// A new code that lets somebody in for whom nothing else works, good for `uses` passes until `ends_s`.
+    #[must_use]
+    pub fn issue_code(&self, uses: u16, ends_s: u64) -> String {
+        // Where the serial numbers begin need not be secret, only differ from start to start.
+        let chance = ends_s ^ clock::now().0;
+        Passes::code(&TokenSigner::new(&self.seed.0), &self.signs.passes, uses, ends_s, chance)
     }
 }
 
@@ -90,7 +112,7 @@ pub fn known_after(config: &Config) -> Duration {
     config.services.iter().map(|s| s.known_after).max().unwrap_or(Duration::from_secs(600))
 }
 
-fn brain_config(config: &Config) -> BrainConfig {
+fn brain_config(config: &Config, seed: &[u8; 32]) -> BrainConfig {
     let limit = u32::try_from(config.node.requests_in_flight_max).unwrap_or(u32::MAX);
     let mut floors = [0; Criticality::COUNT];
     // A fifth of the node for the critical and a tenth for the important, whatever floods the rest.
@@ -99,6 +121,8 @@ fn brain_config(config: &Config) -> BrainConfig {
     BrainConfig {
         services: config.services.iter().map(|s| service_config(s)).collect(),
         node: NodeRules { limit, floors },
+        // Which samples are remembered must not be foreseen; the other half of the seed is that of the hashes.
+        seed: u64::from_le_bytes([seed[8], seed[9], seed[10], seed[11], seed[12], seed[13], seed[14], seed[15]]),
     }
 }
 
@@ -116,6 +140,12 @@ fn service_config(service: &Service) -> ServiceConfig {
         },
         queue_len: u32::try_from(service.queue_length).unwrap_or(u32::MAX),
         queue_wait_max: service.queue_wait,
+        waiting_room: service.waiting_room && service.passes,
+        signs: SignsConfig {
+            mode: service.mitigations,
+            challenges: service.passes && service.client_kind == ClientKind::Browser,
+            collateral_max: service.collateral_max as f32,
+        },
         ..ServiceConfig::default()
     }
 }
@@ -126,6 +156,8 @@ pub struct WorkerSetup {
     pub shared: Arc<Setup>,
     /// Its way to admit.
     pub admission: Rc<Admission>,
+    /// Its way to sign and verify passes.
+    pub passes: Passes,
     /// Its way to the upstreams.
     pub forwarder: Rc<Forwarder>,
 }
@@ -134,8 +166,11 @@ impl WorkerSetup {
     /// `seed` differs from worker to worker.
     #[must_use]
     pub fn new(shared: Arc<Setup>, seed: u64) -> Self {
-        let admission = Rc::new(Admission::new(shared.admission.clone(), &shared.config.services));
+        let (admission, services) = (shared.admission.clone(), &shared.config.services);
+        let workers = shared.config.node.workers;
+        let admission = Rc::new(Admission::new(admission, services, shared.signs.clone(), workers, seed));
         let forwarder = Rc::new(Forwarder::new(&shared.pools, seed));
-        Self { shared, admission, forwarder }
+        let passes = Passes::new(&shared.seed.0, shared.signs.clone(), seed);
+        Self { shared, admission, passes, forwarder }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use guichet_core::bounds::AHEAD_BYTES_MAX;
+use guichet_core::signs::{Dimension, InForce, Step};
 use guichet_core::{Pressure, Reason, Window};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -20,12 +21,14 @@ use crate::clock;
 use crate::connection::Connection;
 use crate::desk::Desk;
 use crate::listen::caps::ConnectionCaps;
+use crate::listen::client_hello::ClientHelloInfo;
 use crate::listen::tls::ListenerTls;
 use crate::listen::{WorkerContext, run_listener};
 use crate::pipeline;
 use crate::record::Recorder;
 use crate::record::metrics::{ListenerSlot, Registry};
 use crate::setup::{Setup, WorkerSetup};
+use crate::signs::Word;
 
 /// How often a worker hands its counters to the brain.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -56,6 +59,7 @@ pub(crate) struct Report {
     pub(crate) worker: usize,
     pub(crate) generation: u64,
     pub(crate) window: Window,
+    pub(crate) words: Vec<Word>,
 }
 
 /// What a worker is given at its start.
@@ -179,7 +183,8 @@ async fn work(mut start: WorkerStart) -> std::io::Result<()> {
     });
     let context = WorkerContext::new(worker.clone(), start.index as u16, limits, start.caps);
     let asks = worker.clone();
-    let context = Rc::new(context.with_may_handshake(Box::new(move |_hello, client| may_handshake(&asks, client))));
+    let may_handshake = move |hello: &ClientHelloInfo, client| may_handshake(&asks, hello, client);
+    let context = Rc::new(context.with_may_handshake(Box::new(may_handshake)));
     for opened in start.sockets {
         let listening =
             run_listener(context.clone(), opened.listener, opened.socket, opened.tls, start.shutdown.clone());
@@ -211,8 +216,9 @@ async fn work(mut start: WorkerStart) -> std::io::Result<()> {
 fn report(worker: &Worker, index: usize, reports: &mpsc::Sender<Report>) {
     let setup = worker.setup();
     let window = setup.admission.take_window(clock::now());
+    let words = setup.admission.take_words();
     // A brain that is behind loses a window; nobody waits for it.
-    let _ = reports.try_send(Report { worker: index, generation: setup.shared.generation, window });
+    let _ = reports.try_send(Report { worker: index, generation: setup.shared.generation, window, words });
 }
 
 /// Lets requests under way finish, up to the configured time.
@@ -226,13 +232,34 @@ async fn drain(worker: &Worker, context: &WorkerContext<Worker>, index: usize, r
     context.close_all();
 }
 
-/// Whether a handshake is worth its price: not for one who misbehaved lately while a service is pressed.
-fn may_handshake(worker: &Worker, client: SocketAddr) -> Result<(), Reason> {
+/// Whether a handshake is worth its price: while a service is pressed, not for one who misbehaved lately, nor for one
+/// whom a mitigation of the service that is asked for refuses by what the connection alone tells.
+fn may_handshake(worker: &Worker, hello: &ClientHelloInfo, client: SocketAddr) -> Result<(), Reason> {
     let setup = worker.setup();
     let admission = &setup.shared.admission;
-    let pressed = admission.posture.load().services.iter().any(|rules| rules.pressure == Pressure::Pressed);
-    if pressed && admission.sources.is_suspect(client.ip(), clock::now()) {
+    let posture = admission.posture.load();
+    if posture.pressure() != Pressure::Pressed {
+        return Ok(());
+    }
+    let (now, address) = (clock::now(), client.ip().to_canonical());
+    let signs = &setup.shared.signs;
+    let suspect = admission.sources.is_suspect(address, now);
+    let service = hello.sni.as_deref().and_then(|name| setup.shared.hosts.find(name));
+    let rules = service.and_then(|at| posture.services.get(at)).filter(|rules| !rules.mitigations.is_empty());
+    let Some(rules) = rules else { return if suspect { Err(Reason::Suspect) } else { Ok(()) } };
+    let features = crate::signs::connection_features(signs.hash, hello, address);
+    // Where signatures tell programs apart, an address is no reason by itself: others may live behind it.
+    let told = |m: &&InForce| m.tells_who && m.signature.parts().any(|(d, _)| d == Dimension::Tls);
+    let bears = |m: &InForce| m.signature.parts().all(|(d, v)| !d.of_connection() || features.get(d) == v);
+    let mut marks = rules.mitigations.iter().filter(told).peekable();
+    if suspect && (marks.peek().is_none() || marks.any(bears)) {
         return Err(Reason::Suspect);
+    }
+    let refuses = |m: &&InForce| m.step == Step::Refuse && m.signature.of_connection();
+    let refused = rules.mitigations.iter().filter(refuses).any(|m| m.signature.matches(&features));
+    let pressed = rules.pressure == Pressure::Pressed;
+    if pressed && refused && !admission.sources.is_known(address, now) && !signs.allowed.allows(address, now) {
+        return Err(Reason::Mitigated);
     }
     Ok(())
 }

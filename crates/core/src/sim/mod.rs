@@ -4,12 +4,14 @@
 //! cost nothing; all that is remembered of them is what the core's bounded tables hold.
 
 mod check;
+mod looks;
 mod node;
 mod report;
 mod rng;
 mod scenario;
 mod upstream;
 
+pub use looks::Looks;
 pub use node::play_node;
 pub use report::{Count, Phase, Report};
 pub use rng::Rng;

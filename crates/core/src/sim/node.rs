@@ -4,14 +4,15 @@ use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use super::check::{Watch, tables_are_bounded};
+use super::check::{MitigationWatch, Watch, tables_are_bounded};
 use super::{Arrival, Phase, Population, Report, Rng, Scenario, Shape, Upstream};
 use crate::bounds::SOURCE_SHARDS;
+use crate::signs::{Dimension, Features, Sample, Sampler};
 use crate::source::splitmix;
 use crate::{
     Asking, Brain, Decision, Gauge, Lanes, Moment, NodeGate, NodeSlot, Offer, Outcome, Posture, Pressure, Reason,
     ServiceId, Slot, SourceKey, SourceShard, SourceView, Standing, Ticket, Wake, Window, Woken, decide,
-    effective_standing, shard_of,
+    effective_standing, mitigated_standing, shard_of,
 };
 
 const TICK_US: u64 = 100_000;
@@ -63,6 +64,8 @@ struct Node<'a> {
     window: Window,
     gate: NodeGate,
     services: Vec<Service>,
+    sampler: Sampler,
+    mitigations: MitigationWatch,
     flights: Vec<Flight>,
     free: Vec<u32>,
     report: Report,
@@ -87,6 +90,7 @@ pub fn play_node(scenario: &Scenario, number: u64, seed: u64) -> Report {
             node.report.breach(|| format!("left at the end: {:?}", service.lanes));
         }
     }
+    node.mitigations.finish(&mut node.report);
     if node.gate.inflight() != 0 {
         node.report.breach(|| "permits of the node left at the end".into());
     }
@@ -119,6 +123,8 @@ impl<'a> Node<'a> {
             window: Window::new(scenario.upstreams.len()),
             gate: NodeGate::default(),
             services: services.collect(),
+            sampler: Sampler::new(seed),
+            mitigations: MitigationWatch::default(),
             flights: Vec::new(),
             free: Vec::new(),
             report: Report::default(),
@@ -219,8 +225,15 @@ impl<'a> Node<'a> {
         let service = ServiceId(asker.service);
         self.report.requests += 1;
         let key = self.key(population, source, false);
+        let features = self.look(population, source);
+        let mark = self.posture.services[service.index()].mark(&features).filter(|_| !asker.allowed);
+        let key = mark.map_or(key, |mark| key.apart(mark));
         let view = self.observe(key, service);
-        let standing = effective_standing(asker.proved, &view, now, &self.posture.services[service.index()]);
+        let rules = &self.posture.services[service.index()];
+        let mitigation = rules.mitigation(&features).copied().filter(|_| !asker.allowed);
+        let known = effective_standing(asker.proved, &view, now, rules);
+        let standing = mitigated_standing(known, asker.criticality, mitigation.as_ref());
+        self.sample(service, asker, features, known, &view);
         let pressed = self.posture.services[service.index()].pressure == Pressure::Pressed;
         // The wider prefix costs a second look: only taken while it can matter.
         let wide =
@@ -238,11 +251,14 @@ impl<'a> Node<'a> {
             bid: 0,
             cost: 1.0,
             wait_max: None,
+            mitigation: mitigation.as_ref(),
         };
         let (ask, charges) = match decide(&asking, now, &self.posture.services[service.index()]) {
             Decision::Offer(ask, charges) => (ask, charges),
             Decision::Refuse(reason) => {
-                self.window.services[service.index()].note_held_back(standing);
+                let window = &mut self.window.services[service.index()];
+                window.note_held_back(standing);
+                window.turned_away += u32::from(mitigation.is_none());
                 return self.refuse(population, key, now, reason);
             }
         };
@@ -266,12 +282,44 @@ impl<'a> Node<'a> {
                 at.queued.up(now);
             }
             Offer::Refuse(reason) => {
-                self.window.services[service.index()].lanes_refused += 1;
+                let window = &mut self.window.services[service.index()];
+                window.lanes_refused += 1;
+                window.turned_away += u32::from(mitigation.is_none());
                 self.end(flight);
                 self.refuse(population, key, now, reason);
             }
         }
         self.wake(service, woken);
+    }
+
+    /// What a request looks like.
+    fn look(&mut self, population: u16, source: u64) -> Features {
+        let visitor = self.population(population);
+        let turn = ((self.now.as_secs_f64() - visitor.shape.starts_s()) / 10.0) as u64;
+        let has_session = visitor.proved == Some(Standing::Session);
+        visitor
+            .looks
+            .of(source, turn, has_session, &mut self.rng)
+            .with(Dimension::Narrow, self.key(population, source, false).get() as u32)
+            .with(Dimension::Wide, self.key(population, source, true).get() as u32)
+    }
+
+    fn sample(
+        &mut self,
+        service: ServiceId,
+        asker: &Population,
+        features: Features,
+        known: Standing,
+        view: &SourceView,
+    ) {
+        let rules = &self.posture.services[service.index()];
+        let person = matches!(known, Standing::Known | Standing::Session);
+        self.mitigations.asked(&rules.mitigations, &features, person && asker.real);
+        let bag = &mut self.window.services[service.index()].samples;
+        if let Some(place) = self.sampler.place(bag, rules.samples_per_tick) {
+            let (criticality, pace_per_s) = (asker.criticality, view.pace_per_s);
+            bag.keep(place, Sample { features, weight: 1.0, pace_per_s, standing: known, criticality });
+        }
     }
 
     fn commit(&mut self, charges: crate::Charges) {
@@ -396,9 +444,11 @@ impl<'a> Node<'a> {
         for (service, window) in self.services.iter_mut().zip(&mut self.window.services) {
             window.inflight = service.inflight.take(self.now);
             window.queued = service.queued.take(self.now);
+            window.samples.seal();
         }
         self.posture = self.brain.tick(self.now, &self.window);
         self.window.clear();
+        self.mitigations.ticked(self.now, &mut self.brain, &mut self.report);
         if self.now.0.is_multiple_of(10_000_000) {
             tables_are_bounded(&self.shards, &mut self.report);
         }

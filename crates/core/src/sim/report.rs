@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Scenario;
-use crate::Reason;
-use crate::bounds::SIM_BROKEN_KEPT_MAX;
+use crate::bounds::{MITIGATION_EVENTS_MAX, SIM_BROKEN_KEPT_MAX};
+use crate::signs::{Event, Step};
+use crate::{Moment, Reason};
 
 /// Part of a play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +82,7 @@ impl Count {
 }
 
 /// What one or more nodes saw.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// By population and phase.
     pub counts: BTreeMap<(usize, Phase), Count>,
@@ -89,6 +90,8 @@ pub struct Report {
     pub broken: Vec<String>,
     /// Requests played.
     pub requests: u64,
+    /// What befell mitigations, up to a bound.
+    pub mitigations: Vec<(Moment, Event)>,
 }
 
 impl Report {
@@ -110,12 +113,39 @@ impl Report {
         }
     }
 
+    /// Notes what befell a mitigation.
+    pub fn note_mitigation(&mut self, at: Moment, event: Event) {
+        if self.mitigations.len() < MITIGATION_EVENTS_MAX {
+            self.mitigations.push((at, event));
+        }
+    }
+
+    /// The second of the first mitigation, at or after this one, that did something about what it matched.
+    #[must_use]
+    pub fn in_force_s(&self, from_s: f64) -> Option<f64> {
+        let acts = self.mitigations.iter().filter_map(|(at, event)| match event {
+            Event::Born(m) | Event::Stepped(m, _) if m.step >= Step::Deprioritise => Some(at.as_secs_f64()),
+            Event::Born(_) | Event::Stepped(..) | Event::Ended(..) => None,
+        });
+        acts.filter(|at| *at >= from_s).min_by(f64::total_cmp)
+    }
+
+    /// The harshest step that any mitigation took.
+    #[must_use]
+    pub fn harshest(&self) -> Step {
+        let steps = self.mitigations.iter().map(|(_, event)| match event {
+            Event::Born(m) | Event::Stepped(m, _) | Event::Ended(m, _) => m.peak,
+        });
+        steps.max().unwrap_or(Step::Observe)
+    }
+
     /// Adds what other nodes saw.
     pub fn merge(&mut self, other: &Self) {
         for (at, count) in &other.counts {
             self.counts.entry(*at).or_default().merge(count);
         }
         self.requests += other.requests;
+        other.mitigations.iter().for_each(|(at, event)| self.note_mitigation(*at, *event));
         for broken in &other.broken {
             self.breach(|| broken.clone());
         }
@@ -143,6 +173,32 @@ impl Report {
             }
             text += "\n";
         }
+        for (at, event) in self.mitigations.iter().take(SIM_BROKEN_KEPT_MAX) {
+            text += &format!("{:>8.1} s  {}\n", at.as_secs_f64(), told(event));
+        }
         text
     }
+}
+
+/// An event in one line.
+fn told(event: &Event) -> String {
+    let (m, what) = match event {
+        Event::Born(m) => (m, format!("born at {}", m.step.name())),
+        Event::Stepped(m, from) => (m, format!("{} -> {}", from.name(), m.step.name())),
+        Event::Ended(m, why) => (m, format!("ended: {}", why.name())),
+    };
+    let parts: Vec<_> = m.signature.parts().map(|(d, value)| format!("{}={value:x}", d.name())).collect();
+    let e = &m.evidence;
+    format!(
+        "mitigation {} {what}: {} covers {:.0} % lift {:.0}/{:.0} {:.0}/s (usual {:.1}) collateral {:.4} of {}",
+        m.id,
+        parts.join(" & "),
+        100.0 * e.coverage,
+        e.lift,
+        e.who_lift,
+        m.rate_per_s,
+        e.usual_per_s,
+        e.collateral,
+        e.persons
+    )
 }

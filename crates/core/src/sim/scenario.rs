@@ -1,6 +1,6 @@
 //! Who comes to a simulated estate, and what it is made of.
 
-use super::UpstreamModel;
+use super::{Looks, UpstreamModel};
 use crate::{BrainConfig, Criticality, LimiterConfig, NodeRules, ServiceConfig, SourceConfig, Standing};
 use core::time::Duration;
 
@@ -75,6 +75,10 @@ pub struct Population {
     pub deadline_s: f64,
     /// When it comes.
     pub shape: Shape,
+    /// What its requests look like.
+    pub looks: Looks,
+    /// Whether the operator allows it whatever it does.
+    pub allowed: bool,
 }
 
 impl Population {
@@ -94,6 +98,8 @@ impl Population {
             cost_s: 0.04,
             deadline_s: 2.0,
             shape: Shape::Steady,
+            looks: Looks::Browsers,
+            allowed: false,
         }
     }
 
@@ -107,6 +113,12 @@ impl Population {
             shape,
             ..Self::people(name, None, sources, 0.0)
         }
+    }
+
+    /// The same with these looks.
+    #[must_use]
+    pub const fn looking(self, looks: Looks) -> Self {
+        Self { looks, ..self }
     }
 }
 
@@ -130,7 +142,23 @@ pub struct Scenario {
 }
 
 /// Names of the scenarios that [`Scenario::named`] knows.
-pub const SCENARIOS: &[&str] = &["calm", "few", "residential", "ramp", "adapting", "crowd", "session", "mixed"];
+pub const SCENARIOS: &[&str] = &[
+    "calm",
+    "few",
+    "residential",
+    "ramp",
+    "adapting",
+    "crowd",
+    "crowd-page",
+    "session",
+    "mixed",
+    "tool",
+    "tool-ramp",
+    "tool-again",
+    "tools",
+    "stuffing",
+    "allowed",
+];
 
 impl Scenario {
     /// One of [`SCENARIOS`], with this many sources at each node and this length (at least 40 s). The attack goes from
@@ -155,6 +183,31 @@ impl Scenario {
                 proved: Some(Standing::Session),
                 ..attack("flooding", 3, flood_per_s / 3.0, between)
             }],
+            "crowd-page" => vec![crowd.looking(Looks::BrowsersAt(77))],
+            "tool" => vec![attack("tool", bots.min(sources), 4.0, between).looking(Looks::Tool(1))],
+            "tool-ramp" => {
+                let shape = Shape::Ramp(from, (from + to) / 2.0, to);
+                vec![attack("tool", bots.min(sources), 4.0, shape).looking(Looks::Tool(1))]
+            }
+            "tool-again" => {
+                let third = (to - from) / 3.0;
+                let wave = |name, from, to| {
+                    attack(name, bots.min(sources), 4.0, Shape::Between(from, to)).looking(Looks::Tool(1))
+                };
+                vec![wave("tool", from, from + third), wave("again", to - third, to)]
+            }
+            "tools" => {
+                let shape = Shape::Adapting(from, to);
+                vec![attack("tools", sources, flood_per_s / sources as f64, shape).looking(Looks::Tools)]
+            }
+            // Well within what the service can do, so that nothing is pressed; from many sources, each at its ease.
+            "stuffing" => vec![attack("stuffing", sources, 60.0 / sources as f64, between).looking(Looks::Stuffing)],
+            "allowed" => {
+                let feeds =
+                    Population { allowed: true, real: true, burst: 1, ..attack("feeds", 4, 2.0, Shape::Steady) };
+                let tool = attack("tool", bots.min(sources), 4.0, between);
+                vec![feeds.looking(Looks::Tool(1)), tool.looking(Looks::Tool(1))]
+            }
             "mixed" => vec![
                 attack("few", 10, flood_per_s / 30.0, between),
                 attack("residential", (bots / 3).min(sources), 4.0, between),
@@ -223,5 +276,5 @@ fn brain() -> BrainConfig {
     let limiter = LimiterConfig { initial: 32, min: 4, max: 256 };
     let portal = ServiceConfig { floors: [0, 0, 1, 2], limiter, queue_len: 64, ..ServiceConfig::default() };
     let rails = ServiceConfig { floors: [0, 0, 0, 2], limiter, queue_len: 64, ..ServiceConfig::default() };
-    BrainConfig { services: vec![portal, rails], node: NodeRules { limit: 1024, floors: [0, 0, 64, 128] } }
+    BrainConfig { services: vec![portal, rails], node: NodeRules { limit: 1024, floors: [0, 0, 64, 128] }, seed: 1 }
 }

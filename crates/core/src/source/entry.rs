@@ -25,6 +25,8 @@ const IGNORED_FADE_S: f32 = 6.0;
 const IGNORED_SPACING_TICKS: u32 = 16;
 /// Demand over the suspect rate for this long makes suspect.
 const OVER_TICKS: u32 = 63;
+/// Client errors that are remembered of one source.
+const ERRORS_KEPT: u8 = 8;
 /// First term of suspicion; it doubles up to ten times this.
 const SUSPECT_TICKS: u32 = 3750;
 /// Distinct sessions are counted afresh every ten minutes.
@@ -86,6 +88,9 @@ pub(super) struct Entry {
     sessions_now: u32,
     sessions_before: u32,
     sessions_at: u32,
+    /// Client errors lately; each good answer takes half of them back. And whether there was any answer.
+    errors: u8,
+    answered: bool,
     waits: bool,
     over: bool,
     suspect: bool,
@@ -118,6 +123,8 @@ impl Entry {
         sessions_now: 0,
         sessions_before: 0,
         sessions_at: 0,
+        errors: 0,
+        answered: false,
         waits: false,
         over: false,
         suspect: false,
@@ -210,8 +217,13 @@ impl Entry {
 
     pub(super) fn outcome(&mut self, tick: u32, outcome: Outcome) {
         match outcome {
-            Outcome::Good => self.good += 1,
-            Outcome::ClientError => self.abuse += 0.05,
+            Outcome::Good => {
+                (self.good, self.errors, self.answered) = (self.good + 1, self.errors / 2, true);
+            }
+            Outcome::ClientError => {
+                self.abuse += 0.05;
+                (self.errors, self.answered) = ((self.errors + 1).min(ERRORS_KEPT), true);
+            }
             Outcome::Refused { retry_after_s } => {
                 self.refused += 1;
                 // "Well before": within the first half of the time given.
@@ -241,6 +253,16 @@ impl Entry {
         let well_answered = self.good >= config.known_good_min && self.refused <= self.good;
         let well_behaved = self.abuse < 1.0 && self.ignored < 4.0 && self.suspect_ticks == 0;
         if old && well_answered && well_behaved { Standing3::Known } else { Standing3::Anonymous }
+    }
+
+    /// How the last requests were answered, as a value of [`crate::signs::Dimension::Answer`].
+    pub(super) const fn answers(&self) -> u8 {
+        match (self.answered, self.errors) {
+            (false, _) => 1,
+            (true, 0) => 2,
+            (true, 1 | 2) => 3,
+            (true, _) => crate::signs::ANSWER_CLIENT_ERRORS as u8,
+        }
     }
 
     /// How much the table wants to keep this entry against a newcomer; `None`: not at all to be given up.

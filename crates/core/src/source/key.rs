@@ -63,6 +63,12 @@ impl SourceKey {
         [Self::of_v6(seed, addr, 64), Self::of_v6(seed, addr, 56), Self::of_v6(seed, addr, 48)]
     }
 
+    /// The account of those at the same place who bear a mark: what they do is not held against their neighbours.
+    #[must_use]
+    pub const fn apart(self, mark: u32) -> Self {
+        Self::from_hash(splitmix(self.0 ^ splitmix(mark as u64)))
+    }
+
     /// The hash itself.
     #[must_use]
     pub const fn get(self) -> u64 {

@@ -98,6 +98,9 @@ pub struct SourceView {
     pub used_age_s: f32,
     /// 1 + the distinct sessions lately seen behind it.
     pub share_scale: f32,
+    /// How its last requests were answered: 1 none yet, 2 well, 3 with a client error or two, 4
+    /// ([`crate::signs::ANSWER_CLIENT_ERRORS`]) with client errors.
+    pub answers: u8,
     /// Whether the account is held; a newcomer in a set full of known sources has none.
     pub tracked: bool,
 }

@@ -72,6 +72,7 @@ impl SourceShard {
             used: seen.used,
             used_age_s: seen.used_age_s,
             share_scale: entry.share_scale(tick),
+            answers: entry.answers(),
             tracked: true,
         }
     }
@@ -157,6 +158,7 @@ impl SourceShard {
             used: 0.0,
             used_age_s: 0.0,
             share_scale: 1.0,
+            answers: 1,
             tracked: false,
         }
     }

@@ -26,6 +26,9 @@ use std::time::Duration;
 
 /// Fronts that can be benched, in the order of the tables.
 pub const FRONTS: [&str; 4] = ["nginx", "haproxy", "envoy", "guichet"];
+/// Guichet without signatures, and with as many mitigations in force as a service can have, so that each request is looked at:
+/// what the features of requests cost.
+const VARIANTS: [&str; 2] = ["guichet-unsigned", "guichet-mitigating"];
 /// Arguments of `guichet bench`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct BenchArgs {
@@ -120,8 +123,9 @@ pub fn bench_with(args: &BenchArgs, time_to_protect: Option<TimeToProtect<'_>>) 
 }
 
 fn plan(args: &BenchArgs) -> anyhow::Result<(Vec<Case>, usize)> {
-    if let Some(unknown) = args.fronts.iter().find(|f| !FRONTS.contains(&f.as_str())) {
-        bail!("--fronts: `{unknown}` can't be benched; known: {}", FRONTS.join(", "));
+    let known = [&FRONTS[..], &VARIANTS].concat();
+    if let Some(unknown) = args.fronts.iter().find(|f| !known.contains(&f.as_str())) {
+        bail!("--fronts: `{unknown}` can't be benched; known: {}", known.join(", "));
     }
     if args.fronts.is_empty() || !(1..=ROUNDS_MAX).contains(&args.rounds) {
         bail!("--fronts needs at least one, and --rounds is 1 to {ROUNDS_MAX}");

@@ -6,6 +6,7 @@ use crate::front::{Ports, RunningFront, TlsFiles};
 use crate::fronts::install::{self, Peer};
 use crate::fronts::{allowances, guichet, haproxy, process, template::Scope};
 use anyhow::{Context, bail};
+use guichet_core::bounds::MITIGATIONS_PER_SERVICE_MAX;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
@@ -74,11 +75,28 @@ pub(crate) fn start(name: &str, ground: &Ground, capped: bool) -> anyhow::Result
     let child = on_core(ground.core, command, &log)?;
     // The other ports of a capped front would count this look as a connection; it is gone before the cap is filled.
     let running = process::wait_listening(child, &[http, https], &log).with_context(|| name.to_owned())?;
-    if name == "guichet" {
+    if is_guichet(name) {
         guichet::wait_ready(admin)?;
+    }
+    if name == "guichet-mitigating" {
+        mitigate(&ground.guichet_exe, admin)?;
     }
     let pids = running.pids();
     Ok(PlainFront { running, pids, http, https, admin, name: name.to_owned() })
+}
+
+fn is_guichet(name: &str) -> bool {
+    name.starts_with("guichet")
+}
+
+/// Puts as many mitigations in force as a service can have, none of which matches what the bench asks.
+fn mitigate(exe: &Path, admin: SocketAddr) -> anyhow::Result<()> {
+    for n in 0..MITIGATIONS_PER_SERVICE_MAX {
+        let (admin, signature) = (admin.to_string(), format!("agent=nobody{n}"));
+        let order = ["mitigations", "add", "bench", "deprioritise", &signature, "--admin", &admin];
+        process::check(exe, &order.map(OsStr::new))?;
+    }
+    Ok(())
 }
 
 /// A child inherits the core of the thread that starts it.
@@ -131,8 +149,9 @@ fn prepare(name: &str, ground: &Ground, dir: &Path, ports: Ports, capped: bool) 
             process::check(&exe, &[&args[..], &[config.as_os_str(), "--mode".as_ref(), "validate".as_ref()]].concat())?;
             return Ok((command, dir.join("envoy.log")));
         }
-        "guichet" => {
-            config = write("guichet.toml", guichet_toml(ground, ports, capped))?;
+        name if is_guichet(name) => {
+            let mode = if name == "guichet-unsigned" { "off" } else { "on" };
+            config = write("guichet.toml", guichet_toml(ground, ports, capped, mode))?;
             process::check(&ground.guichet_exe, &["check".as_ref(), "-c".as_ref(), config.as_os_str()])?;
             let mut command = Command::new(&ground.guichet_exe);
             command.args(["serve", "-c"]).arg(&config);
@@ -168,7 +187,7 @@ fn scope(ground: &Ground, dir: &Path, ports: Ports, capped: bool) -> Scope {
 }
 
 /// Guichet with all of its protection on, and with allowances that the load stays under.
-fn guichet_toml(ground: &Ground, ports: Ports, capped: bool) -> String {
+fn guichet_toml(ground: &Ground, ports: Ports, capped: bool, signatures: &str) -> String {
     let Ports { http, https, admin } = ports;
     let per_source = if capped { CAP } else { 50_000 };
     let mut toml = format!(
@@ -189,7 +208,8 @@ fn guichet_toml(ground: &Ground, ports: Ports, capped: bool) -> String {
             toml,
             "[upstream.{name}]\nservers = [\"{origin}\"]\nkeepalive_per_worker_max = 128\n\n[service.{name}]\n\
              hosts = [\"{host}\"]\nupstream = \"{name}\"\npartner_only = {partner_only}\n\
-             concurrency = {{ initial = 1024, min = 1024, max = 2048 }}\nqueue = {{ length = 1024, wait_ms = 5000 }}\n\n"
+             concurrency = {{ initial = 1024, min = 1024, max = 2048 }}\nqueue = {{ length = 1024, wait_ms = 5000 }}\n\
+             mitigations = {{ mode = \"{signatures}\" }}\n\n"
         );
     }
     let partner = "[[partner]]\nname = \"bench\"\nsubject = \"CN=bench\"\nservices = [\"refused\"]\n";
@@ -226,7 +246,7 @@ impl PlainFront {
 
     /// What is refused with a status: peers by a rule, Guichet by its admission (a service for partners only).
     pub(crate) fn refused(&self) -> Target {
-        if self.name == "guichet" {
+        if is_guichet(&self.name) {
             return Target { to: self.http, tls: None, host: tls::REFUSED_HOST, path: "/", status: 403 };
         }
         Target { to: self.http, tls: None, host: tls::HOST, path: "/refused", status: 429 }

@@ -1,7 +1,7 @@
 //! What a client learns from an answer.
 
 use crate::ops::Op;
-use guichet_core::bounds::DRILL_COOKIE_BYTES_MAX;
+use guichet_core::bounds::{DRILL_COOKIE_BYTES_MAX, DRILL_PAGE_BYTES_MAX};
 use std::time::Duration;
 
 /// An answer, read to its end.
@@ -17,12 +17,27 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// Whether the connection ends after it.
     pub(crate) close: bool,
+    /// The beginning of what a front that refuses says by itself; empty otherwise.
+    pub(crate) page: Vec<u8>,
 }
 
 impl Answer {
     /// Whether this is the service's own right answer to the operation.
     pub(crate) fn is_right(&self, op: &Op) -> bool {
         self.op == op.name && op.statuses.contains(&self.status)
+    }
+
+    /// Whether a front keeps a place in its waiting room for the client.
+    pub(crate) fn is_waiting_room(&self) -> bool {
+        self.status == 503 && self.cookies.iter().any(|(name, _)| name == "guichet-room")
+    }
+
+    /// Keeps a piece of the body where the front refused by itself: it may say what can be done.
+    pub(crate) fn piece(&mut self, bytes: &[u8]) {
+        if self.status >= 400 && self.op.is_empty() {
+            let room = DRILL_PAGE_BYTES_MAX.saturating_sub(self.page.len());
+            self.page.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
     }
 
     /// Takes note of a header.

@@ -53,8 +53,8 @@ impl H1 {
                 continue;
             }
             match body {
-                Body::Length(left) => self.skip(left).await?,
-                Body::Chunked => self.skip_chunks().await?,
+                Body::Length(left) => self.skip(left, &mut answer).await?,
+                Body::Chunked => self.skip_chunks(&mut answer).await?,
                 Body::Close => {
                     self.skip_all().await?;
                     answer.close = true;
@@ -86,12 +86,13 @@ impl H1 {
         }
     }
 
-    async fn skip(&mut self, mut left: u64) -> io::Result<()> {
+    async fn skip(&mut self, mut left: u64, answer: &mut Answer) -> io::Result<()> {
         if left > DRILL_BODY_BYTES_MAX {
             return Err(bad("the answer is too long"));
         }
         loop {
             let here = left.min(self.buf.len() as u64);
+            answer.piece(&self.buf[..here as usize]);
             self.buf.advance(here as usize);
             left -= here;
             if left == 0 {
@@ -129,7 +130,7 @@ impl H1 {
         }
     }
 
-    async fn skip_chunks(&mut self) -> io::Result<()> {
+    async fn skip_chunks(&mut self, answer: &mut Answer) -> io::Result<()> {
         let mut total = 0;
         loop {
             let line = self.line().await?;
@@ -149,7 +150,7 @@ impl H1 {
             if total > DRILL_BODY_BYTES_MAX {
                 return Err(bad("the answer is too long"));
             }
-            self.skip(size + 2).await?;
+            self.skip(size + 2, answer).await?;
         }
     }
 }

@@ -55,7 +55,9 @@ impl H2 {
         }
         let mut total = 0;
         while let Some(chunk) = body.data().await {
-            let length = chunk.map_err(broken)?.len();
+            let chunk = chunk.map_err(broken)?;
+            let length = chunk.len();
+            result.piece(&chunk);
             total += length as u64;
             if total > DRILL_BODY_BYTES_MAX {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too long"));

@@ -6,6 +6,7 @@ mod attack;
 mod h1;
 mod h2;
 mod headers;
+mod pass;
 mod real;
 mod record;
 mod tls;

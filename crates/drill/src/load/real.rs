@@ -4,11 +4,12 @@ use super::answer::Answer;
 use super::h1::H1;
 use super::h2::H2;
 use super::headers::{self, Request};
+use super::pass::Offer;
 use super::record::{Live, Outcome, Record};
 use super::tls::{ClientTls, Who};
 use super::wire::{self, Route};
 use super::{Ground, Targets};
-use crate::ops::{Asker, Op};
+use crate::ops::{Ask, Asker, Op};
 use crate::plan::{self, Person, Planned};
 use crate::scenario::{Kind, RealPopulation, Transport};
 use crate::services::{SERVICES, host_of};
@@ -25,6 +26,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// A person who is turned away without being told for how long waits this long.
 const BACK_OFF: Duration = Duration::from_millis(300);
+/// A person in a waiting room looks at least this often whether it is its turn.
+const ROOM_LOOK: Duration = Duration::from_secs(2);
 /// A person whose connection failed tries again after this.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 
@@ -32,7 +35,8 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 pub(super) async fn play(ground: Rc<Ground>) -> anyhow::Result<Vec<Option<Record>>> {
     let crowd = Rc::new(Crowd::new(Rc::clone(&ground))?);
     let records = Rc::new(RefCell::new(vec![None; ground.plan.requests.len()]));
-    let mut last = ground.origin;
+    // Who waits in a waiting room comes later than planned, but not after the end.
+    let mut last = ground.origin + Duration::from_millis(ground.scenario.phases.total_ms()) + Duration::from_secs(5);
     for (i, planned) in ground.plan.requests.iter().enumerate() {
         let at = ground.origin + Duration::from_micros(planned.at_us);
         while Instant::now() < at && !ground.live.is_cancelled() {
@@ -79,12 +83,21 @@ struct Member {
     idle: RefCell<Vec<H1>>,
     h2: RefCell<Option<H2>>,
     tls: OnceCell<Arc<ClientConfig>>,
+    /// By how much later than planned it comes, because it waited in a waiting room; locked while it waits.
+    shift: tokio::sync::Mutex<Duration>,
 }
 
 /// Why an attempt brought no right answer.
 enum Miss {
     Refused(Answer),
     Broken,
+}
+
+/// How the attempts at a request ended.
+enum Ended {
+    With(Outcome),
+    /// It is asked to wait its turn.
+    InRoom,
 }
 
 impl Crowd {
@@ -123,18 +136,29 @@ impl Crowd {
     async fn perform(&self, i: usize) -> Record {
         let planned = &self.ground.plan.requests[i];
         let intended = self.ground.origin + Duration::from_micros(planned.at_us);
-        let deadline = intended + self.deadline_of(planned);
-        let met_refusal = Cell::new(false);
-        let outcome = match timeout_at(deadline, self.attempts(planned, deadline, &met_refusal)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Outcome::Late,
-        };
         let member = self.member(planned.person);
+        let met_refusal = Cell::new(false);
+        let mut shift = *member.shift.lock().await;
+        let outcome = loop {
+            if intended + shift > self.end() {
+                break Outcome::Refused(503);
+            }
+            sleep_until(intended + shift).await;
+            let deadline = intended + shift + self.deadline_of(planned);
+            match timeout_at(deadline, self.attempts(planned, deadline, &met_refusal)).await {
+                Ok(Ended::With(outcome)) => break outcome,
+                Ok(Ended::InRoom) => match self.wait_in_room(planned, shift).await {
+                    Some(waited) => shift = waited,
+                    None => break Outcome::Refused(503),
+                },
+                Err(_) => break Outcome::Late,
+            }
+        };
         if planned.leaves {
             member.idle.borrow_mut().clear();
             *member.h2.borrow_mut() = None;
         }
-        let latency_us = (Instant::now() - intended).as_micros() as u64;
+        let latency_us = Instant::now().saturating_duration_since(intended + shift).as_micros() as u64;
         Record { outcome, latency_us, met_refusal: met_refusal.get() }
     }
 
@@ -143,15 +167,17 @@ impl Crowd {
     }
 
     /// At most two attempts; the second only where it can still end in time.
-    async fn attempts(&self, planned: &Planned, deadline: Instant, met_refusal: &Cell<bool>) -> Outcome {
+    async fn attempts(&self, planned: &Planned, deadline: Instant, met_refusal: &Cell<bool>) -> Ended {
         let mut outcome = Outcome::Broken;
         for attempt in 0..2 {
             let wait;
             match self.once(planned).await {
-                Ok(()) => return Outcome::Right,
+                Ok(()) => return Ended::With(Outcome::Right),
+                Err(Miss::Refused(answer)) if answer.is_waiting_room() => return Ended::InRoom,
                 Err(Miss::Refused(answer)) => {
                     outcome = Outcome::Refused(answer.status);
-                    wait = answer.retry_after.unwrap_or(BACK_OFF);
+                    let earned = attempt == 0 && self.earn(planned, &answer).await;
+                    wait = if earned { Duration::ZERO } else { answer.retry_after.unwrap_or(BACK_OFF) };
                 }
                 Err(Miss::Broken) => {
                     outcome = Outcome::Broken;
@@ -164,7 +190,58 @@ impl Crowd {
             }
             sleep(wait).await;
         }
-        outcome
+        Ended::With(outcome)
+    }
+
+    /// Waits its turn, as the page does by itself; what else this person meant to ask waits with it. By how much later than
+    /// planned it now comes; `None`: its turn did not come before the end.
+    async fn wait_in_room(&self, planned: &Planned, known: Duration) -> Option<Duration> {
+        let (began, member) = (Instant::now(), self.member(planned.person));
+        let mut shift = member.shift.lock().await;
+        if *shift > known {
+            // It waited for another request of its own meanwhile.
+            return Some(*shift);
+        }
+        while Instant::now() < self.end() && !self.ground.live.is_cancelled() {
+            let ask = self.own_ask(planned, "/.well-known/guichet/room?to=/".to_owned(), String::new());
+            match self.send(planned, "GET", ask).await {
+                Ok(answer) if matches!(answer.status, 200 | 303) => {
+                    *shift += Instant::now() - began;
+                    return Some(*shift);
+                }
+                Ok(answer) => sleep(answer.retry_after.unwrap_or(ROOM_LOOK).min(ROOM_LOOK)).await,
+                Err(_) => sleep(RECONNECT_AFTER).await,
+            }
+        }
+        None
+    }
+
+    fn end(&self) -> Instant {
+        self.ground.origin + Duration::from_millis(self.ground.scenario.phases.total_ms())
+    }
+
+    /// A request to the front itself.
+    fn own_ask(&self, planned: &Planned, path: String, body: String) -> Ask {
+        let person = &self.ground.plan.persons[planned.person as usize];
+        let ask = planned.op.ask(&Asker { user: person.user, draw: planned.draw, wrong_password: false });
+        Ask { path, body, content_type: "application/x-www-form-urlencoded", ..ask }
+    }
+
+    /// Earns a pass where the front offers one, as the page's script or the application does. Whether it has one now.
+    async fn earn(&self, planned: &Planned, refusal: &Answer) -> bool {
+        let person = &self.ground.plan.persons[planned.person as usize];
+        if !matches!(self.population(person).kind, Kind::Visitor | Kind::App | Kind::Crowd) {
+            return false;
+        }
+        let Some(offer) = Offer::find(&refusal.page) else { return false };
+        let submit = offer.submit.clone();
+        // On another thread: the load shares its own with what it measures.
+        let solved = tokio::task::spawn_blocking(move || offer.solve()).await;
+        let Ok(Some(solution)) = solved else { return false };
+        sleep(solution.price).await;
+        let ask = self.own_ask(planned, submit, solution.form);
+        let answer = self.send(planned, "POST", ask).await;
+        matches!(answer, Ok(answer) if matches!(answer.status, 200 | 303))
     }
 
     /// The operation, after a login where the person has no session (as a page would send it to).
@@ -189,19 +266,27 @@ impl Crowd {
 
     async fn ask(&self, planned: &Planned, op: &'static Op) -> Result<(), Miss> {
         let person = &self.ground.plan.persons[planned.person as usize];
+        let ask = op.ask(&Asker { user: person.user, draw: planned.draw, wrong_password: false });
+        let answer = self.send(planned, op.method, ask).await.map_err(|_| Miss::Broken)?;
+        if answer.is_right(op) { Ok(()) } else { Err(Miss::Refused(answer)) }
+    }
+
+    async fn send(&self, planned: &Planned, method: &'static str, ask: Ask) -> io::Result<Answer> {
+        let person = &self.ground.plan.persons[planned.person as usize];
         let population = self.population(person);
         let member = self.member(planned.person);
         let request = Request {
-            op,
-            ask: op.ask(&Asker { user: person.user, draw: planned.draw, wrong_password: false }),
+            op: planned.op,
+            method,
+            ask,
             host: &self.hosts[person.population].0,
             lines: headers::lines(population.look.headers, person.draw),
             extra: &population.look.extra_headers,
             cookie: member.cookie(),
         };
-        let answer = self.exchange(person, member, &request).await.map_err(|_| Miss::Broken)?;
+        let answer = self.exchange(person, member, &request).await?;
         member.keep_cookies(&answer);
-        if answer.is_right(op) { Ok(()) } else { Err(Miss::Refused(answer)) }
+        Ok(answer)
     }
 
     /// Over a connection that is there, else a new one. One that the front closed meanwhile is no failure of the front.

@@ -3,7 +3,7 @@
 //!
 //! The code is made and bound at the start in any case, so that nothing is missing when the application is.
 
-use super::{Bank, transfers};
+use super::{Bank, instant, transfers};
 use crate::bounds::{APPROVAL_PATIENCE, CODE_LIFE_MS};
 use crate::estate_key::HEADER;
 use crate::kit::{Json, private};
@@ -73,6 +73,7 @@ struct Row {
     reference: String,
     status: String,
     asked_ms: i64,
+    instant_ms: Option<i64>,
 }
 
 /// `POST /internal/approvals`: what the user decided in the application, about what it showed: another amount or payee is refused.
@@ -81,7 +82,7 @@ pub(super) async fn decided(State(bank): State<Bank>, body: Json<Decided>) -> Re
     let said = &body.value;
     let mut tx = bank.kit.store.begin().await?;
     let row: Option<Row> = sqlx::query_as(
-        "SELECT payer, payee_iban, amount_cents, reference, status, asked_ms FROM transfer WHERE id = $1 AND owner = $2",
+        "SELECT payer, payee_iban, amount_cents, reference, status, asked_ms, instant_ms FROM transfer WHERE id = $1 AND owner = $2",
     )
     .bind(&said.id)
     .bind(&said.user)
@@ -95,12 +96,17 @@ pub(super) async fn decided(State(bank): State<Bank>, body: Json<Decided>) -> Re
             "this is not the amount or the payee of the transfer",
         ));
     }
+    let mut handed_on = false;
     let status = match (row.status.as_str(), said.approved) {
+        ("void", true) if row.instant_ms.is_some() => "booked",
+        ("void", false) if row.instant_ms.is_some() => return Err(gone()),
         ("booked", true) => "booked",
         ("void", false) => "void",
         ("pending", _) if row.asked_ms <= now_ms() - CODE_LIFE_MS => return Err(gone()),
         ("pending", true) => {
-            transfers::book(&mut tx, &said.id, &row.payer, &row.payee_iban, row.amount_cents, &row.reference).await?;
+            let (id, payer, payee) = (&said.id, &row.payer, &row.payee_iban);
+            let journal = transfers::book(&mut tx, id, payer, payee, row.amount_cents, &row.reference).await?;
+            handed_on = journal.is_none();
             "booked"
         }
         ("pending", false) => {
@@ -111,6 +117,9 @@ pub(super) async fn decided(State(bank): State<Bank>, body: Json<Decided>) -> Re
         _ => return Err(gone()),
     };
     tx.commit().await?;
+    if handed_on {
+        instant::hand_on(&bank, &said.id);
+    }
     Ok(private(json!({"id": said.id, "status": status})))
 }
 

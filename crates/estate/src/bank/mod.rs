@@ -1,8 +1,10 @@
 //! The online bank: accounts, statements, and transfers that are booked only with a code bound to amount and payee
 //! (EU 2018/389, article 5).
 
+mod alias_pages;
 mod approvals;
 mod holds;
+mod instant;
 mod internal;
 mod messages;
 mod pages;
@@ -30,10 +32,11 @@ use messages::Messages;
 use serde_json::json;
 
 pub(crate) const MIGRATIONS: &[&str] =
-    &[ledger::SCHEMA, transfers::SCHEMA, holds::SCHEMA, transfers::PAYEE_SCHEMA, oidc::SCHEMA];
+    &[ledger::SCHEMA, transfers::SCHEMA, holds::SCHEMA, transfers::PAYEE_SCHEMA, oidc::SCHEMA, instant::SCHEMA];
 
 /// Beside those of the ledger.
-pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<6, 13>([
+pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<7, 14>([
+    instant::INVARIANT,
     holds::INVARIANTS[0],
     holds::INVARIANTS[1],
     holds::INVARIANTS[2],

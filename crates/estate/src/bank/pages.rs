@@ -1,8 +1,9 @@
 //! Pages for people, made on the server and usable without JavaScript: accounts, statements, transfers.
 
+use super::instant::Found;
 use super::payee::{self, Verified};
 use super::transfers::{self, Ask, Channel, Confirm};
-use super::{Bank, holds};
+use super::{Bank, alias_pages, holds, instant};
 use crate::bounds::{PAYEE_NAME_CHARS_MAX, STATEMENT_ENTRIES_MAX};
 use crate::credentials::User;
 use crate::gate::NotTheOperation;
@@ -35,6 +36,7 @@ pub(super) fn routes(kit: &Kit) -> Router<Bank> {
         .route("/espace/comptes/{id}", kit.op("page", get(account)))
         .route("/espace/comptes/{id}/releve.csv", kit.op("page", get(csv)))
         .route("/espace/virement", kit.op("page", get(form).post(ask)))
+        .route("/espace/alias", kit.op("page", get(alias_pages::aliases).post(alias_pages::change)))
         .route("/espace/virements/{id}", kit.op("page", get(transfer).post(confirm)))
         .layer(pages)
 }
@@ -47,10 +49,10 @@ struct Login {
     wrong: bool,
 }
 
-struct AccountRow {
-    id: String,
-    iban: String,
-    label: String,
+pub(super) struct AccountRow {
+    pub(super) id: String,
+    pub(super) iban: String,
+    pub(super) label: String,
     balance: String,
     available: String,
 }
@@ -63,7 +65,7 @@ struct Home {
 }
 
 /// Whom the pages are for; who is not signed in is sent to the form.
-async fn user(bank: &Bank, headers: &HeaderMap) -> Result<Result<User, Response>, Problem> {
+pub(super) async fn user(bank: &Bank, headers: &HeaderMap) -> Result<Result<User, Response>, Problem> {
     if let Some(user) = bank.sessions.find(headers).await? {
         return Ok(Ok(user));
     }
@@ -72,7 +74,7 @@ async fn user(bank: &Bank, headers: &HeaderMap) -> Result<Result<User, Response>
     Ok(Err(away))
 }
 
-async fn account_rows(bank: &Bank, user: &User, fr: bool) -> Result<Vec<AccountRow>, Problem> {
+pub(super) async fn account_rows(bank: &Bank, user: &User, fr: bool) -> Result<Vec<AccountRow>, Problem> {
     let mut reader = bank.kit.store.reader.acquire().await?;
     let rows: Vec<(String, String, String, i64)> =
         sqlx::query_as("SELECT id, iban, label, balance_cents FROM account WHERE owner = $1 ORDER BY id")
@@ -257,14 +259,26 @@ async fn form(State(bank): State<Bank>, headers: HeaderMap) -> Result<Response, 
     page(StatusCode::OK, &TransferForm { frame, rows: account_rows(&bank, &user, frame.fr).await?, typed, fault: None })
 }
 
+/// Whether a person wrote a telephone or an e-mail address where an IBAN may stand.
+fn is_alias(text: &str) -> bool {
+    text.trim_start().starts_with('+') || text.contains('@')
+}
+
 /// What is wrong with the form, if anything is: the field, and the words for it.
-fn fault(typed: &Typed, frame: Frame) -> Result<Ask, (&'static str, &'static str)> {
+fn fault(typed: &Typed, found: Option<Found>, frame: Frame) -> Result<Ask, (&'static str, &'static str)> {
     let amount_cents = money::cents(&typed.amount)
         .map_err(|_| ("amount", frame.say("Écrivez un montant, comme 12,50.", "Write an amount, as 12.50.")))?;
-    let payee_iban = ids::iban_checked(&typed.iban).ok_or((
-        "iban",
-        frame.say("Cet IBAN est faux : vérifiez chaque signe.", "This IBAN is wrong: check each character."),
-    ))?;
+    let by_iban = || ids::iban_checked(&typed.iban).map(|iban| Found { iban, bic: None });
+    let Found { iban: payee_iban, bic: payee_bic } = match found {
+        Some(found) => found,
+        None if is_alias(&typed.iban) => {
+            return Err(("iban", frame.say("Personne n'a cet alias.", "Nobody has this alias.")));
+        }
+        None => by_iban().ok_or((
+            "iban",
+            frame.say("Cet IBAN est faux : vérifiez chaque signe.", "This IBAN is wrong: check each character."),
+        ))?,
+    };
     if !payee::name_fits(&typed.name) {
         return Err(("name", frame.say("Écrivez le nom du bénéficiaire.", "Write the name of the payee.")));
     }
@@ -274,6 +288,7 @@ fn fault(typed: &Typed, frame: Frame) -> Result<Ask, (&'static str, &'static str
         payer_account: Some(typed.payer.clone()),
         reference: typed.reference.trim().to_owned(),
         payee_name: Some(typed.name.trim().to_owned()),
+        payee_bic,
         approve_in: if typed.channel == "app" { Channel::App } else { Channel::Sms },
     })
 }
@@ -289,7 +304,8 @@ async fn ask(State(bank): State<Bank>, headers: HeaderMap, Form(typed): Form<Typ
         return Err(Problem::malformed("the key of the form is no key"));
     }
     let body_hash = hash(format!("{typed:?}").as_bytes());
-    let asked = match fault(&typed, frame) {
+    let found = if is_alias(&typed.iban) { instant::find(&bank, &user.name, &typed.iban).await? } else { None };
+    let asked = match fault(&typed, found, frame) {
         Ok(wanted) => transfers::ask_as(&bank, &user, &wanted, &typed.key, body_hash).await,
         Err(fault) => return again(&bank, &user, frame, typed, fault).await,
     };
@@ -372,7 +388,12 @@ async fn transfer(State(bank): State<Bank>, Path(id): Path<String>, headers: Hea
         Ok(user) => user,
         Err(away) => return Ok(away),
     };
-    page(StatusCode::OK, &shown(&bank, &user, &id, Frame::of(&headers), false).await?)
+    let shown = shown(&bank, &user, &id, Frame::of(&headers), false).await?;
+    let mut response = page(StatusCode::OK, &shown)?;
+    if shown.status == "sent" {
+        response.headers_mut().insert("refresh", HeaderValue::from_static("2"));
+    }
+    Ok(response)
 }
 
 async fn confirm(

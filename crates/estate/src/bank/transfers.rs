@@ -4,7 +4,7 @@
 //! text with the code is handed to the rails, which send it, once the transfer is durable; it also stands in an outbox of the
 //! bank, for when the rails can't be reached.
 
-use super::{Bank, approvals, holds};
+use super::{Bank, approvals, holds, instant};
 use crate::bounds::{
     BODY_BYTES_MAX, CODE_LIFE_MS, CODE_TRIES_MAX, PAYEE_NAME_CHARS_MAX, TRANSFER_CENTS_MAX,
     TRANSFERS_PENDING_PER_USER_MAX,
@@ -52,6 +52,9 @@ pub(super) struct Ask {
     /// Where the payer says yes.
     #[serde(default)]
     pub(super) approve_in: Channel,
+    /// The bank of the payee, where the transfer goes there at once.
+    #[serde(skip)]
+    pub(super) payee_bic: Option<String>,
 }
 
 /// Where a payer says yes to a transfer.
@@ -116,7 +119,7 @@ pub(super) async fn ask_as(
 }
 
 async fn begin(bank: &Bank, user: &User, ask: &Ask, key: &str, body_hash: [u8; 32]) -> Result<Response, Problem> {
-    let Ask { amount_cents, payee_iban, payer_account, reference, payee_name, approve_in } = ask;
+    let Ask { amount_cents, payee_iban, payer_account, reference, payee_name, approve_in, payee_bic } = ask;
     if !(1..=TRANSFER_CENTS_MAX).contains(amount_cents) {
         return Err(Problem::invalid(format!("amount_cents takes 1 to {TRANSFER_CENTS_MAX}")));
     }
@@ -149,7 +152,9 @@ async fn begin(bank: &Bank, user: &User, ask: &Ask, key: &str, body_hash: [u8; 3
     let id = format!("tr-{}", uuid::Uuid::new_v4().simple());
     let now = now_ms();
     let amount_cents = *amount_cents;
-    let pending = Pending { id: &id, payer: &payer, payee: &payee, payee_name, amount_cents, reference, now };
+    let payee_bic = payee_bic.as_deref();
+    let pending =
+        Pending { id: &id, payer: &payer, payee: &payee, payee_name, payee_bic, amount_cents, reference, now };
     let text = make_pending(bank, &mut turn.tx, user, &pending).await?;
     let answer = json!({
         "id": id, "status": "pending", "amount_cents": amount_cents, "currency": "EUR", "payee_iban": payee,
@@ -181,6 +186,7 @@ struct Pending<'a> {
     payer: &'a str,
     payee: &'a str,
     payee_name: &'a str,
+    payee_bic: Option<&'a str>,
     amount_cents: i64,
     reference: &'a str,
     now: i64,
@@ -188,7 +194,7 @@ struct Pending<'a> {
 
 /// Voids what is too old or too many, then writes the transfer and the text with its code, which it gives.
 async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'_>) -> Result<String, Problem> {
-    let &Pending { id, payer, payee, payee_name, amount_cents, reference, now } = pending;
+    let &Pending { id, payer, payee, payee_name, payee_bic, amount_cents, reference, now } = pending;
     let voided: Vec<String> = sqlx::query_scalar(
         "UPDATE transfer SET status = 'void' WHERE owner = $1 AND status = 'pending' AND (asked_ms <= $2 OR id NOT IN
          (SELECT id FROM transfer WHERE owner = $1 AND status = 'pending' ORDER BY asked_ms DESC, id LIMIT $3)) RETURNING id",
@@ -204,8 +210,8 @@ async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'
     let code = codes::six_digits()?;
     let mac = code_mac(&bank.kit.store.reader, (id, amount_cents, payee), &code).await?;
     sqlx::query(
-        "INSERT INTO transfer (id, owner, payer, payee_iban, payee_name, amount_cents, reference, status, code_mac, asked_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9)",
+        "INSERT INTO transfer (id, owner, payer, payee_iban, payee_name, amount_cents, reference, status, code_mac, asked_ms, payee_bic)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10)",
     )
     .bind(id)
     .bind(&user.name)
@@ -216,6 +222,7 @@ async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'
     .bind(reference)
     .bind(&mac.finalize().into_bytes()[..])
     .bind(now)
+    .bind(payee_bic)
     .execute(&mut **tx)
     .await?;
     let (euros, cents) = (amount_cents / 100, amount_cents % 100);
@@ -251,6 +258,7 @@ pub(super) struct Shown {
     pub(super) amount_cents: i64,
     pub(super) reference: String,
     pub(super) status: String,
+    pub(super) instant_ms: Option<i64>,
 }
 
 /// A transfer of a user; one whose code is out of date is void.
@@ -258,8 +266,8 @@ pub(super) struct Shown {
 /// # Errors
 /// When the user has no such transfer, or the store fails.
 pub(super) async fn of(bank: &Bank, user: &User, id: &str) -> Result<Shown, Problem> {
-    let shown = sqlx::query_as(
-        "SELECT payee_iban, payee_name, amount_cents, reference,
+    let shown: Option<Shown> = sqlx::query_as(
+        "SELECT payee_iban, payee_name, amount_cents, reference, instant_ms,
          CASE WHEN status = 'pending' AND asked_ms <= $1 THEN 'void' ELSE status END AS status
          FROM transfer WHERE id = $2 AND owner = $3",
     )
@@ -268,7 +276,11 @@ pub(super) async fn of(bank: &Bank, user: &User, id: &str) -> Result<Shown, Prob
     .bind(&user.name)
     .fetch_optional(&bank.kit.store.reader)
     .await?;
-    shown.ok_or_else(|| Problem::not_found("transfer"))
+    let mut shown = shown.ok_or_else(|| Problem::not_found("transfer"))?;
+    if let Some(instant_ms) = shown.instant_ms {
+        shown.status = instant::outcome(bank, id, instant_ms).await?.to_owned();
+    }
+    Ok(shown)
 }
 
 type Row = (String, String, i64, String, String, Vec<u8>, i64, i64);
@@ -341,10 +353,15 @@ pub(super) async fn confirm_as(
     }
     let journal = book(&mut tx, id, &payer, &payee, amount_cents, &reference).await?;
     tx.commit().await?;
+    let Some(journal) = journal else {
+        instant::hand_on(bank, id);
+        return Ok(json!({"id": id, "status": "sent", "amount_cents": amount_cents, "payee_iban": payee}));
+    };
     Ok(json!({"id": id, "status": "booked", "journal": journal, "amount_cents": amount_cents, "payee_iban": payee}))
 }
 
-/// Books a transfer to which its payer said yes.
+/// Books a transfer to which its payer said yes, and gives its number in the journal. One that goes to another bank at once is marked
+/// instead, for the rails to carry out ([`instant::hand_on`], once this is durable).
 ///
 /// # Errors
 /// When the account has not enough, or the store fails.
@@ -355,8 +372,20 @@ pub(super) async fn book(
     payee: &str,
     amount_cents: i64,
     reference: &str,
-) -> Result<i64, Problem> {
+) -> Result<Option<i64>, Problem> {
     enough(tx, payer, amount_cents).await?;
+    // The row itself books nothing then: the operation that the rails make does.
+    let marked = sqlx::query(
+        "UPDATE transfer SET status = 'void', instant_ms = $1 WHERE id = $2 AND payee_bic IS NOT NULL AND status = 'pending'",
+    )
+    .bind(now_ms())
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    if marked.rows_affected() == 1 {
+        sqlx::query("DELETE FROM outbox WHERE transfer = $1").bind(id).execute(&mut **tx).await?;
+        return Ok(None);
+    }
     let payee_account: Option<String> =
         sqlx::query_scalar("SELECT id FROM account WHERE iban = $1").bind(payee).fetch_optional(&mut **tx).await?;
     let to = payee_account.as_deref().unwrap_or(WORLD);
@@ -368,5 +397,5 @@ pub(super) async fn book(
         .execute(&mut **tx)
         .await?;
     sqlx::query("DELETE FROM outbox WHERE transfer = $1").bind(id).execute(&mut **tx).await?;
-    Ok(journal)
+    Ok(Some(journal))
 }

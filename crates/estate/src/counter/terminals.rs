@@ -149,7 +149,7 @@ async fn register(State(kit): State<Kit>, body: Json<Register>) -> Result<Respon
     tx.commit().await?;
     let known = find(&kit, office, terminal).await;
     match known {
-        Ok((known, revoked)) if known == *key && !revoked => {
+        Ok((known, None)) if known == *key => {
             let status = if put.rows_affected() == 1 { StatusCode::CREATED } else { StatusCode::OK };
             Ok((status, axum::Json(json!({"office": office, "terminal": terminal, "status": "registered"})))
                 .into_response())
@@ -159,20 +159,20 @@ async fn register(State(kit): State<Kit>, body: Json<Register>) -> Result<Respon
     }
 }
 
-/// The key of a terminal, and whether it was revoked.
-async fn find(kit: &Kit, office: &str, terminal: &str) -> Result<(String, bool), Problem> {
+/// The key of a terminal, and when it was revoked.
+async fn find(kit: &Kit, office: &str, terminal: &str) -> Result<(String, Option<i64>), Problem> {
     let row: Option<(String, Option<i64>)> =
         sqlx::query_as("SELECT public_key, revoked_ms FROM terminal WHERE office = $1 AND terminal = $2")
             .bind(office)
             .bind(terminal)
             .fetch_optional(&kit.store.reader)
             .await?;
-    row.map(|(key, revoked)| (key, revoked.is_some())).ok_or_else(|| Problem::not_found("terminal"))
+    row.ok_or_else(|| Problem::not_found("terminal"))
 }
 
 async fn key_in_force(kit: &Kit, office: &str, terminal: &str) -> Result<VerifyingKey, Problem> {
-    let (key, revoked) = find(kit, office, terminal).await?;
-    if revoked {
+    let (key, revoked_ms) = find(kit, office, terminal).await?;
+    if revoked_ms.is_some() {
         return Err(Problem::new(StatusCode::FORBIDDEN, "revoked", "the key of this terminal was revoked"));
     }
     public_key(&key).ok_or_else(|| Problem::internal(&"a terminal has no key"))
@@ -212,8 +212,16 @@ async fn take(
     if entries.is_empty() || entries.len() > ENTRIES_AT_ONCE_MAX {
         return Err(Problem::invalid(format!("entries takes 1 to {ENTRIES_AT_ONCE_MAX}")));
     }
-    let key = key_in_force(&kit, &office, &terminal).await?;
     let mut tx = kit.store.begin().await?;
+    // Within the transaction: what is revoked now is revoked for this.
+    let (key, revoked_ms): (String, Option<i64>) =
+        sqlx::query_as("SELECT public_key, revoked_ms FROM terminal WHERE office = $1 AND terminal = $2")
+            .bind(&office)
+            .bind(&terminal)
+            .fetch_optional(&mut *tx)
+            .await?
+            .ok_or_else(|| Problem::not_found("terminal"))?;
+    let key = public_key(&key).ok_or_else(|| Problem::internal(&"a terminal has no key"))?;
     let (mut last, mut previous) = last_entry(&mut tx, &office, &terminal).await?;
     for entry in entries {
         if entry.sequence <= last {
@@ -235,6 +243,12 @@ async fn take(
         if entry.sequence != last + 1 {
             let words = format!("entry {} comes after {last}: send those between first", entry.sequence);
             return Err(Problem::new(StatusCode::CONFLICT, "gap", words));
+        }
+        if revoked_ms.is_some_and(|revoked_ms| entry.at_ms >= revoked_ms) {
+            // What it did before is kept.
+            tx.commit().await?;
+            let words = format!("entry {}: this terminal was revoked before it was signed", entry.sequence);
+            return Err(Problem::new(StatusCode::FORBIDDEN, "revoked", words));
         }
         if let Err(fault) = entry.check(&office, &terminal, &previous, &key) {
             let words = format!("entry {}: it {fault}", entry.sequence);

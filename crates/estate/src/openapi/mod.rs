@@ -270,10 +270,10 @@ mod tests {
     use super::*;
 
     /// Operations without a description here: pages for people, WebDAV (RFC 4918 describes it), OpenID Connect (its discovery
-    /// document does), what terminals of counters send (signed by keys that a generator has not), tracking as others
-    /// have defined it, and those of vault and staff
+    /// document does), what terminals of counters send (signed by keys that a generator has not), tracking and messages of
+    /// banks as others have defined them, and those of vault and staff
     /// that stand for several routes each.
-    const UNDESCRIBED: [&str; 22] = [
+    const UNDESCRIBED: [&str; 23] = [
         "page",
         "dav",
         "shared",
@@ -296,6 +296,7 @@ mod tests {
         "range",
         "closing",
         "idships",
+        "pacs",
     ];
 
     #[test]

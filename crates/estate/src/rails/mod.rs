@@ -5,6 +5,7 @@ pub(crate) mod advices;
 pub(crate) mod cards;
 pub(crate) mod core;
 pub(crate) mod gateway;
+pub(crate) mod pacs;
 mod payments;
 
 use crate::bounds::{
@@ -48,9 +49,14 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     cards::SCHEMA,
     gateway::RECIPIENT_SCHEMA,
     payments::SCHEMA,
+    pacs::SCHEMA,
 ];
 /// Beside those of the ledger.
-pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<10, 17>([
+pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<14, 21>([
+    pacs::INVARIANTS[0],
+    pacs::INVARIANTS[1],
+    pacs::INVARIANTS[2],
+    pacs::INVARIANTS[3],
     payments::INVARIANTS[0],
     payments::INVARIANTS[1],
     cards::INVARIANTS[0],
@@ -98,7 +104,8 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
     let cards: Vec<_> = users().map(|n| (ids::card(n), ids::account(n, 1))).collect();
     seed::insert(tx, "INSERT INTO card SELECT value->>0, value->>1 FROM json_each($1)", &cards).await?;
     let aliases: Vec<_> = users().map(|n| (ids::telephone(n), ids::account(n, 1))).collect();
-    seed::insert(tx, "INSERT INTO alias SELECT value->>0, value->>1 FROM json_each($1)", &aliases).await
+    seed::insert(tx, "INSERT INTO alias SELECT value->>0, value->>1 FROM json_each($1)", &aliases).await?;
+    pacs::directory::seed(tx).await
 }
 
 /// What the rails do besides answering: hand text messages over, take cards, advise the bank.
@@ -109,9 +116,10 @@ pub(crate) fn tasks(
     stopped: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     let store = &kit.store;
-    let (core, bell) = (core::Core::new(kit), advices::Bell::default());
+    let (core, bell) = (core::Core::new(kit), kit.bell.clone());
     let advising = advices::run(store.clone(), core.clone(), bell.clone(), stopped.clone());
-    let mut tasks = vec![tokio::spawn(advising)];
+    let reconciling = pacs::outbound::reconcile(pacs::Pacs::new(kit), stopped.clone());
+    let mut tasks = vec![tokio::spawn(advising), tokio::spawn(reconciling)];
     if let Some(centre) = centre {
         tasks.push(tokio::spawn(gateway::run(store.clone(), centre, stopped.clone())));
     }
@@ -129,7 +137,7 @@ pub(crate) fn router(kit: &Kit) -> Router {
         .route("/stopped-cards", kit.op("stop", post(stop_card)))
         .route("/sms-codes", kit.op("sms", post(sms)))
         .route("/instant", kit.op("instant", post(instant)));
-    kit.finish_api(routes.with_state(kit.clone()).merge(payments::routes(kit)))
+    kit.finish_api(routes.with_state(kit.clone()).merge(payments::routes(kit)).merge(pacs::routes(kit)))
 }
 
 #[derive(Deserialize)]

@@ -147,6 +147,7 @@ async fn tracking_is_live_and_the_last_known_when_the_parcel_service_is_gone() {
         database: None,
         elsewhere: Vec::new(),
         message_centre: None,
+        banks: Vec::new(),
         telephone: None,
         cards: None,
         capacity: CapacityModel::default(),

@@ -98,6 +98,30 @@ async fn tell(desk: &Desk, enrolment_code: Option<&str>) -> Result<bool, State> 
         note(desk, "UPDATE told SET registered = 1", 1).await?;
     }
     let journal = format!("/journals/{}/{}", desk.office, desk.terminal);
+    let entries: Vec<Entry> = sqlx::query_as(
+        "SELECT sequence, kind, amount_cents, reference, at_ms, previous, hash, signature FROM entry
+         WHERE sequence > $1 ORDER BY sequence LIMIT $2",
+    )
+    .bind(last)
+    .bind(i64::try_from(ENTRIES_AT_ONCE_MAX).unwrap_or(1))
+    .fetch_all(&store.reader)
+    .await
+    .map_err(down)?;
+    // What was done is told first: a terminal that is given nothing any more is still believed for what it did before.
+    let Some(newest) = entries.last().map(|entry| entry.sequence) else {
+        return identifiers(desk, &journal).await;
+    };
+    let answer = ask(desk, &journal, &json!({"entries": entries})).await?;
+    // Only what the service says that it has.
+    let acknowledged = answer["last"].as_i64().filter(|acknowledged| *acknowledged >= newest);
+    acknowledged.ok_or(State::Down)?;
+    note(desk, "UPDATE told SET last = max(last, $1)", newest).await?;
+    Ok(true)
+}
+
+/// Asks for identifiers ahead where few are left.
+async fn identifiers(desk: &Desk, journal: &str) -> Result<bool, State> {
+    let store = &desk.kit.store;
     let standing = desk.standing().await.map_err(|_| State::Down)?;
     if standing.identifiers < S10_LEFT_MIN {
         let number: i64 =
@@ -108,24 +132,7 @@ async fn tell(desk: &Desk, enrolment_code: Option<&str>) -> Result<bool, State> 
         keep_range(desk, number, &range).await?;
         return Ok(true);
     }
-    let entries: Vec<Entry> = sqlx::query_as(
-        "SELECT sequence, kind, amount_cents, reference, at_ms, previous, hash, signature FROM entry
-         WHERE sequence > $1 ORDER BY sequence LIMIT $2",
-    )
-    .bind(last)
-    .bind(i64::try_from(ENTRIES_AT_ONCE_MAX).unwrap_or(1))
-    .fetch_all(&store.reader)
-    .await
-    .map_err(down)?;
-    let Some(newest) = entries.last().map(|entry| entry.sequence) else {
-        return alive(desk).await;
-    };
-    let answer = ask(desk, &journal, &json!({"entries": entries})).await?;
-    // Only what the service says that it has.
-    let acknowledged = answer["last"].as_i64().filter(|acknowledged| *acknowledged >= newest);
-    acknowledged.ok_or(State::Down)?;
-    note(desk, "UPDATE told SET last = max(last, $1)", newest).await?;
-    Ok(true)
+    alive(desk).await
 }
 
 /// Nothing is to be told: whether somebody is there.

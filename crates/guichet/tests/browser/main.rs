@@ -7,6 +7,7 @@ mod chromium;
 #[path = "../e2e/house.rs"]
 mod house;
 mod identity;
+mod passes;
 mod till;
 #[expect(dead_code, reason = "this test needs a part of it")]
 #[path = "../e2e/upstream.rs"]
@@ -31,14 +32,14 @@ fn check(browser: &mut Browser, house: &House, name: &str, visit: &Visit, langua
     look(browser, name, visit, language, width);
 }
 
-/// What holds for any page. No script, but the one for passkeys, without which pages work too.
+/// What holds for any page. No script, but those for passkeys and for passes, without which pages work too.
 fn look(browser: &mut Browser, name: &str, visit: &Visit, language: &str, width: u32) {
     if let Some(dir) = std::env::var_os("GUICHET_PICTURES") {
         browser.picture(&std::path::Path::new(&dir).join(format!("{name}-{language}-{width}.png")));
     }
     let measured = browser.evaluate(
         "({ lang: document.documentElement.lang, h1: document.querySelectorAll('h1').length, \
-         main: document.querySelectorAll('main').length, scripts: document.querySelectorAll('script:not([src=\"/identite.js\"])').length, \
+         main: document.querySelectorAll('main').length, scripts: document.querySelectorAll('script:not([src=\"/identite.js\"]):not([src$=\"/guichet/check.js\"])').length, \
          title: document.title.length > 0, seen: innerWidth, \
          sideways: document.documentElement.scrollWidth > document.documentElement.clientWidth, \
          unlabelled: [...document.querySelectorAll('input:not([type=hidden])')].filter(i => !i.labels.length).length, \

@@ -2,6 +2,8 @@
 
 mod demo;
 mod house;
+mod mitigations;
+mod passes;
 mod pressure;
 mod upstream;
 mod wire;

@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use guichet_core::bounds::ADMIN_BODY_BYTES_MAX;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::Body;
+use http_body_util::{BodyExt as _, Full, Limited};
 use serde_json::json;
 
-use super::host;
 use super::source::AdminSource;
+use super::{host, orders};
 use crate::record::metrics::CONTENT_TYPE as METRICS_TYPE;
 
 const JSON: &str = "application/json";
@@ -18,11 +20,46 @@ const PROBLEM: &str = "application/problem+json";
 const INDEX: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
 <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Guichet admin</title></head>\n<body>\n\
 <main>\n<h1>Guichet admin</h1>\n<ul>\n<li><a href=\"/status\">Status</a> (JSON)</li>\n\
+<li><a href=\"/mitigations\">Mitigations</a> (JSON)</li>\n<li><a href=\"/allow\">Whom they never touch</a> (JSON)</li>\n\
 <li><a href=\"/metrics\">Metrics</a> (Prometheus)</li>\n<li><a href=\"/health/live\">Liveness</a></li>\n\
 <li><a href=\"/health/ready\">Readiness</a></li>\n</ul>\n</main>\n</body>\n</html>\n";
 
-/// Answers a request. HEAD is GET without the body, which hyper leaves out.
-pub(super) fn answer(
+/// Answers a request, once its body is read where it is an order.
+pub(super) async fn answer<B>(
+    request: Request<B>,
+    listen: SocketAddr,
+    source: &dyn AdminSource,
+) -> Response<Full<Bytes>>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    if !orders::PATHS.contains(&head.uri.path()) || !host::allowed(&head.uri, &head.headers, listen) {
+        return look(&head.method, &head.uri, &head.headers, listen, source);
+    }
+    if head.method != Method::POST {
+        let detail = "orders are given by POST; see docs/mitigations.md";
+        let mut refused = problem(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail);
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return refused;
+    }
+    let Ok(body) = Limited::new(body, ADMIN_BODY_BYTES_MAX).collect().await else {
+        let detail = format!("the order could not be read, or has more than {ADMIN_BODY_BYTES_MAX} bytes");
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &detail);
+    };
+    reply(orders::obey(head.uri.path(), &head.headers, &body.to_bytes(), source).await)
+}
+
+fn reply(reply: orders::Reply) -> Response<Full<Bytes>> {
+    match reply {
+        Ok(value) => respond(StatusCode::OK, JSON, format!("{value:#}\n")),
+        Err((status, title, detail)) => problem(status, title, &detail),
+    }
+}
+
+/// Answers a question. HEAD is GET without the body, which hyper leaves out.
+fn look(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
@@ -34,16 +71,19 @@ pub(super) fn answer(
                       use http://127.0.0.1 with its port, or the address in [admin] listen";
         return problem(StatusCode::MISDIRECTED_REQUEST, "Host not allowed", detail);
     }
-    let known = matches!(uri.path(), "/" | "/metrics" | "/status" | "/health/live" | "/health/ready");
+    let known = matches!(
+        uri.path(),
+        "/" | "/metrics" | "/status" | "/health/live" | "/health/ready" | "/mitigations" | "/allow" | "/explain"
+    );
     if !known {
         return problem(
             StatusCode::NOT_FOUND,
             "Not found",
-            "there are /metrics, /health/live, /health/ready and /status",
+            "there are /metrics, /health/live, /health/ready, /status, /mitigations, /allow and /explain?code=",
         );
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
-        let detail = "the admin listener only answers GET and HEAD; nothing can be changed through it";
+        let detail = "this is answered to GET and HEAD only; orders have paths of their own, see docs/mitigations.md";
         let mut refused = problem(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail);
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
@@ -56,6 +96,9 @@ pub(super) fn answer(
             status["state"] = ready.map_or_else(|why| json!(why), |()| json!("ready"));
             respond(StatusCode::OK, JSON, format!("{status:#}\n"))
         }
+        "/mitigations" => reply(Ok(orders::mitigations(source))),
+        "/allow" => reply(Ok(orders::allowed(source))),
+        "/explain" => reply(orders::explain(uri.query().unwrap_or_default(), source)),
         "/health/live" => respond(StatusCode::OK, JSON, "{\"status\":\"live\"}\n"),
         "/health/ready" => match source.ready() {
             Ok(()) => respond(StatusCode::OK, JSON, "{\"status\":\"ready\"}\n"),

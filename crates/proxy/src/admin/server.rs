@@ -112,8 +112,8 @@ async fn serve(
     head: Duration,
 ) -> hyper::Result<()> {
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let answered = answer(request.method(), request.uri(), request.headers(), local, &*source);
-        async move { Ok::<_, Infallible>(answered) }
+        let source = source.clone();
+        async move { Ok::<_, Infallible>(answer(request, local, &*source).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,6 +1,10 @@
 //! What the admin listener asks of the rest of the process.
 
+use std::sync::Arc;
+
 use serde::Serialize;
+
+use crate::signs::Signs;
 
 /// Why the node should get no traffic now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,6 +43,12 @@ pub trait AdminSource: Send + Sync + 'static {
 
     /// What the node does now.
     fn status(&self) -> Status;
+
+    /// A new code that lets somebody in for whom nothing else works.
+    fn issue_code(&self, uses: u16, ends_s: u64) -> String;
+
+    /// What is known of mitigations.
+    fn signs(&self) -> Arc<Signs>;
 }
 
 /// What the node does now; `/status` shows it as JSON. Field names are an interface.

@@ -10,9 +10,15 @@ use serde_json::Value;
 use super::server::Deadlines;
 use super::*;
 use crate::record::metrics::Registry;
+use crate::signs::Signs;
 
-#[derive(Default)]
-struct Fake(AtomicU8);
+struct Fake(AtomicU8, Arc<Signs>);
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self(AtomicU8::new(0), Arc::new(Signs::new(1).0))
+    }
+}
 
 impl AdminSource for Fake {
     fn metrics(&self) -> String {
@@ -31,6 +37,14 @@ impl AdminSource for Fake {
     fn status(&self) -> Status {
         let service = ServiceStatus { name: "portal".into(), limit: 32.0, ..ServiceStatus::default() };
         Status { version: "0.0.0", services: vec![service], ..Status::default() }
+    }
+
+    fn issue_code(&self, uses: u16, ends_s: u64) -> String {
+        format!("{uses}-{ends_s}")
+    }
+
+    fn signs(&self) -> Arc<Signs> {
+        self.1.clone()
     }
 }
 
@@ -140,4 +154,76 @@ fn a_taken_address_is_named() {
     let taken = server.local_addr();
     let error = AdminServer::start(taken, Arc::new(Fake::default())).err().unwrap();
     assert!(error.to_string().contains(&taken.to_string()), "{error}");
+}
+
+/// Gives an order; the answer's status and body.
+fn order(server: &AdminServer, path: &str, header: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    let (status, _, body) = talk(
+        server,
+        &format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{header}Content-Length: {length}\r\n\r\n{body}"),
+    );
+    (status, body)
+}
+
+#[test]
+fn orders_need_their_header_and_make_sense() {
+    const HEADER: &str = "X-Guichet-Order: 1\r\n";
+    let (source, server) = start();
+    let check = |path: &str, header: &str, body: &str, status, part: &str| {
+        let (got, answer) = order(&server, path, header, body);
+        assert_eq!(got, status, "{path} {body}: {answer}");
+        assert!(answer.contains(part), "{path} {body}: {answer}");
+    };
+    let network = r#"{"network":"192.0.2.0/24","for_s":60,"because":"a feed"}"#;
+    check("/allow/add", "", network, 403, "x-guichet-order");
+    check("/allow/add", HEADER, network, 200, "192.0.2.0/24");
+    check("/allow/add", HEADER, r#"{"network":"nowhere"}"#, 400, "192.0.2.0/24");
+    check("/allow/add", HEADER, r#"{"network":"192.0.2.1","for_s":0}"#, 400, "for_s");
+    check("/allow/add", HEADER, "{", 400, "cannot be read");
+    check("/allow/add", HEADER, r#"{"network":"192.0.2.1","forr_s":5}"#, 400, "forr_s");
+    check("/allow/add", HEADER, &" ".repeat(20_000), 413, "16384");
+    check("/allow/remove", HEADER, r#"{"network":"198.51.100.0/24"}"#, 404, "configuration");
+    check("/mitigations/pin", HEADER, r#"{"id":1,"step":"destroy"}"#, 400, "deprioritise");
+    let add = |service: &str, step: &str, parts: &str| {
+        format!(r#"{{"service":"{service}","step":"{step}","signature":{parts}}}"#)
+    };
+    check("/mitigations/add", HEADER, &add("nowhere", "limit", r#"[["agent","x"]]"#), 400, "portal");
+    check("/mitigations/add", HEADER, &add("portal", "stop", r#"[["agent","x"]]"#), 400, "deprioritise");
+    check("/mitigations/add", HEADER, &add("portal", "limit", "[]"), 400, "one to 4");
+    check("/mitigations/add", HEADER, &add("portal", "limit", r#"[["colour","red"]]"#), 400, "header_order");
+    check("/mitigations/add", HEADER, &add("portal", "limit", r#"[["cookies","many"]]"#), 400, "session");
+    check("/mitigations/add", HEADER, &add("portal", "limit", r#"[["source","here"]]"#), 400, "192.0.2.7");
+    check("/passes/issue", HEADER, r#"{"uses":3,"for_s":60}"#, 200, "\"uses\": 5");
+    check("/passes/issue", HEADER, r#"{"uses":9999}"#, 400, "500");
+    check("/passes/issue", HEADER, r#"{"uses":0}"#, 400, "500");
+    check("/passes/issue", HEADER, r#"{"for_s":9999999}"#, 400, "30 days");
+    let held: Value = serde_json::from_str(&get(&server, "/allow").2).unwrap();
+    assert_eq!(held["by_order"][0]["because"], "a feed");
+    assert!(source.1.allowed.allows([192, 0, 2, 7].into(), crate::clock::now()));
+    check("/allow/remove", HEADER, r#"{"network":"192.0.2.0/24"}"#, 200, "removed");
+    assert!(!source.1.allowed.allows([192, 0, 2, 7].into(), crate::clock::now()));
+    let (status, head, _) = talk(&server, "GET /allow/add HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(status == 405 && head.contains("allow: post"), "{head}");
+    let evil = format!("POST /allow/add HTTP/1.1\r\nHost: evil.example\r\n{HEADER}Content-Length: 2\r\n\r\n{{}}");
+    assert_eq!(talk(&server, &evil).0, 421);
+}
+
+#[test]
+fn a_reference_code_is_explained() {
+    use crate::signs::Refusal;
+    let (source, server) = start();
+    let id = crate::record::RequestId([7; 16]);
+    let reference = crate::record::Reference::new(guichet_core::Reason::Mitigated, id);
+    let path = format!("/explain?code={reference}");
+    let unknown: Value = serde_json::from_str(&get(&server, &path).2).unwrap();
+    assert_eq!((&unknown["reason"], &unknown["refusal"]), (&Value::from("mitigated"), &Value::Null));
+    let id_part = crate::record::parse_reference(reference.as_str()).unwrap().id_part;
+    let standing = guichet_core::Standing::Newcomer;
+    source.1.refusals.note(&Refusal { id_part, mitigation: 9, service: 0, standing, unix_s: 1_790_000_000 });
+    let known: Value = serde_json::from_str(&get(&server, &path).2).unwrap();
+    assert_eq!(known["refusal"]["service"], "portal");
+    assert_eq!(known["refusal"]["standing"], "newcomer");
+    assert_eq!(get(&server, "/explain?code=G-108-0000000").0, 400);
+    assert_eq!(get(&server, "/explain").0, 400);
 }

@@ -12,9 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use guichet_core::bounds::WORKERS_MAX;
+use guichet_core::room::Place;
+use guichet_core::signs::{InForce, Sample, Sampler, Step};
 use guichet_core::{
-    Asking, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, ServiceId, Slot,
-    SourceKey, SourceView, Standing, Window, decide, effective_standing,
+    Asking, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, Rules, ServiceId, Slot,
+    SourceKey, SourceView, Standing, Standing3, UNMARKED, Window, decide, effective_standing, mitigated_standing,
+    waits_in_room,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -29,6 +33,7 @@ pub use self::sources::Sources;
 use crate::classify::Class;
 use crate::clock;
 use crate::config::Service;
+use crate::signs::{Claim, Looks, Signs, Told, Word};
 
 /// What all workers of a node share to admit: gates, accounts, and what the brain decided.
 pub struct Shared {
@@ -71,7 +76,22 @@ pub struct Admission {
     gauges: RefCell<Vec<Gauges>>,
     costs: Vec<Costs>,
     since: Cell<Moment>,
+    signs: Arc<Signs>,
+    sampling: RefCell<Sampling>,
 }
+
+/// A worker's part in finding signs.
+struct Sampling {
+    sampler: Sampler,
+    told: Told,
+    /// The samples of a tick are shared out over the workers.
+    workers: u32,
+    ticks: u32,
+}
+
+/// Fewest samples that a worker takes of one service in a tick, and the ticks after which all words are told anew.
+const SAMPLES_OF_WORKER_MIN: u32 = 4;
+const TELL_ANEW_TICKS: u32 = 600;
 
 #[derive(Default, Clone, Copy)]
 struct Gauges {
@@ -88,12 +108,25 @@ pub struct Account {
     pub standing: Standing,
 }
 
+/// Where a request comes from, as far as its account depends on it.
+struct Seen {
+    client: std::net::IpAddr,
+    /// The mark that it bears: its account is apart from its neighbours'.
+    mark: Option<u32>,
+    /// Whether marks tell attackers from their neighbours now.
+    has_marks: bool,
+    /// Whether the service is pressed, so that wider prefixes matter.
+    pressed: bool,
+}
+
 /// What a request got.
 pub struct Verdict {
     /// Who asked.
     pub account: Account,
     /// How long it waited.
     pub queued: Duration,
+    /// The mitigation that it matched; 0: none.
+    pub mitigation: u32,
     /// The permit, or why not.
     pub permit: Result<Permit, Reason>,
 }
@@ -101,9 +134,13 @@ pub struct Verdict {
 impl Admission {
     /// A worker's own.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, services: &[Arc<Service>]) -> Self {
+    pub fn new(shared: Arc<Shared>, services: &[Arc<Service>], signs: Arc<Signs>, workers: usize, seed: u64) -> Self {
+        let workers = workers.clamp(1, WORKERS_MAX) as u32;
+        let sampling = Sampling { sampler: Sampler::new(seed), told: Told::default(), workers, ticks: 0 };
         Self {
             shared,
+            signs,
+            sampling: sampling.into(),
             window: RefCell::new(Window::new(services.len())),
             gauges: RefCell::new(vec![Gauges::default(); services.len()]),
             costs: services.iter().map(|s| Costs::new(s.routes.len())).collect(),
@@ -132,27 +169,54 @@ impl Admission {
         for (counters, gauges) in window.services.iter_mut().zip(self.gauges.borrow_mut().iter_mut()) {
             counters.inflight = gauges.inflight.take(now);
             counters.queued = gauges.queued.take(now);
+            counters.samples.seal();
         }
         window
     }
 
+    /// Words for values that are new since the last call.
+    pub fn take_words(&self) -> Vec<Word> {
+        let mut sampling = self.sampling.borrow_mut();
+        sampling.ticks += 1;
+        if sampling.ticks.is_multiple_of(TELL_ANEW_TICKS) {
+            sampling.told.forget();
+        }
+        sampling.told.take()
+    }
+
+    /// Counts a place in the waiting room that was given out.
+    pub fn note_place(&self, position: usize, place: Place) {
+        self.count(ServiceId(position as u16), |counters| counters.room.note(place));
+    }
+
     /// Decides about one request, and lets it wait if that is the decision.
-    pub async fn admit(self: &Rc<Self>, class: &Class, partner: Option<&str>, client: std::net::IpAddr) -> Verdict {
-        let now = clock::now();
+    pub async fn admit(self: &Rc<Self>, looks: &Looks<'_>, partner: Option<&str>) -> Verdict {
+        let (class, client, now) = (looks.class, looks.client, clock::now());
         let service = ServiceId(class.service_position as u16);
         let posture = self.shared.posture.load_full();
         let Some(rules) = posture.rules(service) else {
             let key = SourceKey::from_hash(0);
             let account = Account { key, standing: class.standing };
-            return Verdict { account, queued: Duration::ZERO, permit: Err(Reason::Internal) };
+            return Verdict { account, queued: Duration::ZERO, mitigation: 0, permit: Err(Reason::Internal) };
         };
         let cost = self.cost(class);
         let asked = Asked { service, cost, suspect_rate_per_s: rules.suspect_rate_per_s };
-        let (view, wide) = self.views(class, partner, client, now, &asked, rules.pressure == Pressure::Pressed);
+        let allowed = !rules.mitigations.is_empty() && self.signs.allowed.allows(client, now);
+        let mark = if allowed || rules.mitigations.is_empty() { None } else { rules.mark(&looks.outward()) };
+        let pressed = rules.pressure == Pressure::Pressed;
+        let seen = Seen { client, mark, has_marks: rules.has_marks(), pressed };
+        let (view, wide) = self.views(class, partner, &seen, now, &asked);
         let proved = (class.standing > Standing::Known).then_some(class.standing);
-        let standing = effective_standing(proved, &view, now, rules);
+        let known = effective_standing(proved, &view, now, rules);
+        let mitigation = self.look(looks, rules, known, &view, cost).filter(|_| !allowed);
+        let mitigation = mitigation.map(|found| self.spare_crawlers(found, looks, now));
+        let standing = mitigated_standing(known, class.criticality, mitigation.as_ref());
+        let matched = mitigation.map_or(0, |m| m.id);
+        let turned_away = u32::from(mitigation.is_none());
         let account = Account { key: view.key, standing };
-        self.count(service, |counters| counters.note_offered(standing, &view, cost));
+        let waits = waits_in_room(standing, class.criticality, &view, now, rules);
+        let counted = if waits { Standing::Suspect } else { standing };
+        self.count(service, |counters| counters.note_offered(counted, &view, cost));
         let deadline = class.route().and_then(|route| route.deadline);
         let asking = Asking {
             service,
@@ -160,27 +224,36 @@ impl Admission {
             proved,
             view: &view,
             wide: &wide,
-            bid: 0,
+            bid: class.pass.map_or(0, |pass| pass.bid),
             cost,
             wait_max: deadline,
+            mitigation: mitigation.as_ref(),
         };
         let decision = decide(&asking, now, rules);
         let (ask, charges) = match decision {
             Decision::Offer(ask, charges) => (ask, charges),
             Decision::Refuse(reason) => {
-                self.count(service, |counters| counters.note_held_back(standing));
-                return Verdict { account, queued: Duration::ZERO, permit: Err(reason) };
+                self.count(service, |counters| {
+                    counters.note_held_back(counted);
+                    counters.turned_away += if waits { 0 } else { turned_away };
+                });
+                return Verdict { account, queued: Duration::ZERO, mitigation: matched, permit: Err(reason) };
             }
         };
         let entered = self.shared.node.lock().enter(class.criticality, &posture.node);
         let node = match entered {
             Ok(slot) => NodeHeld { shared: self.shared.clone(), slot: Some(slot) },
-            Err(reason) => return Verdict { account, queued: Duration::ZERO, permit: Err(reason) },
+            Err(reason) => {
+                return Verdict { account, queued: Duration::ZERO, mitigation: matched, permit: Err(reason) };
+            }
         };
         let gate = &self.shared.gates[service.index()];
         let permit = match gate.offer(&ask, now, &posture, service) {
             Answer::Refused(reason) => {
-                self.count(service, |counters| counters.lanes_refused += 1);
+                self.count(service, |counters| {
+                    counters.lanes_refused += 1;
+                    counters.turned_away += turned_away;
+                });
                 Err(reason)
             }
             Answer::Admitted(slot) => {
@@ -199,7 +272,40 @@ impl Admission {
                 }
             }
         };
-        Verdict { account, queued: clock::now().since(now), permit }
+        Verdict { account, queued: clock::now().since(now), mitigation: matched, permit }
+    }
+
+    /// A robot that is who it says is never asked for a pass, and never refused for what it looks like: it comes after
+    /// people. So is one that is still being looked up.
+    fn spare_crawlers(&self, found: InForce, looks: &Looks<'_>, now: Moment) -> InForce {
+        if found.step < Step::Challenge {
+            return found;
+        }
+        match self.signs.crawlers.claim(looks.agent(), looks.client, now) {
+            Claim::None => found,
+            Claim::Unknown | Claim::Verified => InForce { step: Step::Deprioritise, ..found },
+        }
+    }
+
+    /// Looks at a request where that can matter: it is one of those that are sampled, or there are mitigations. The one
+    /// in force that it matches.
+    fn look(&self, looks: &Looks<'_>, rules: &Rules, known: Standing, view: &SourceView, cost: f32) -> Option<InForce> {
+        let position = looks.class.service_position;
+        let mut sampling = self.sampling.borrow_mut();
+        let samples = (rules.samples_per_tick / sampling.workers).max(SAMPLES_OF_WORKER_MIN);
+        let mut window = self.window.borrow_mut();
+        let bag = &mut window.services.get_mut(position)?.samples;
+        let place = if rules.samples_per_tick == 0 { None } else { sampling.sampler.place(bag, samples) };
+        if place.is_none() && rules.mitigations.is_empty() {
+            return None;
+        }
+        let features = looks.features(view, cost);
+        if let Some(place) = place {
+            let (criticality, pace_per_s) = (looks.class.criticality, view.pace_per_s);
+            bag.keep(place, Sample { features, weight: 1.0, pace_per_s, standing: known, criticality });
+            sampling.told.note(&features, looks);
+        }
+        rules.mitigation(&features).copied()
     }
 
     /// Requests of mean cost that a request of this class counts for: declared, or learned.
@@ -213,17 +319,16 @@ impl Admission {
         &self,
         class: &Class,
         partner: Option<&str>,
-        client: std::net::IpAddr,
+        seen: &Seen,
         now: Moment,
         asked: &Asked,
-        pressed: bool,
     ) -> (SourceView, SmallVec<[SourceView; 2]>) {
         let sources = &self.shared.sources;
         let unsuspected = Asked { suspect_rate_per_s: f32::INFINITY, ..*asked };
         if let (Standing::Partner, Some(name)) = (class.standing, partner) {
             return (sources.observe(sources.partner_key(name), now, &unsuspected), SmallVec::new());
         }
-        let prefixes = sources.prefixes(client);
+        let mut prefixes = sources.prefixes(seen.client);
         if let Some(value) = &class.session {
             let key = sources.session_key(value);
             for &prefix in &prefixes {
@@ -231,9 +336,18 @@ impl Admission {
             }
             return (sources.observe(key, now, asked), SmallVec::new());
         }
-        let view = sources.observe(prefixes[0], now, asked);
+        if let Some(pass) = &class.pass {
+            return (sources.observe(sources.pass_key(pass.id), now, asked), SmallVec::new());
+        }
+        if let Some(mark) = seen.mark {
+            prefixes.iter_mut().for_each(|key| *key = key.apart(mark));
+        }
+        let mut view = sources.observe(prefixes[0], now, asked);
+        if view.standing_hint == Standing3::Suspect && seen.mark.is_none() && seen.has_marks {
+            view = sources.observe(prefixes[0].apart(UNMARKED), now, asked);
+        }
         let wide =
-            prefixes[1..].iter().filter(|_| pressed).map(|&key| sources.observe(key, now, &unsuspected)).collect();
+            prefixes[1..].iter().filter(|_| seen.pressed).map(|&key| sources.observe(key, now, &unsuspected)).collect();
         (view, wide)
     }
 

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 /// What kind of thing a key names, so that kinds never collide. 4 and 6 are taken by prefixes.
 const TAG_SESSION: u8 = 1;
 const TAG_PARTNER: u8 = 2;
+const TAG_PASS: u8 = 3;
 
 /// Keys of an address, narrow to wide.
 pub(super) type Prefixes = SmallVec<[SourceKey; 3]>;
@@ -62,6 +63,10 @@ impl Sources {
         SourceKey::of_bytes(self.seed, TAG_SESSION, value.as_bytes())
     }
 
+    pub(super) fn pass_key(&self, id: u64) -> SourceKey {
+        SourceKey::of_bytes(self.seed, TAG_PASS, &id.to_be_bytes())
+    }
+
     pub(super) fn partner_key(&self, name: &str) -> SourceKey {
         SourceKey::of_bytes(self.seed, TAG_PARTNER, name.as_bytes())
     }
@@ -108,6 +113,12 @@ impl Sources {
     pub(crate) fn is_suspect(&self, address: IpAddr, now: Moment) -> bool {
         let Some(&key) = self.prefixes(address.to_canonical()).first() else { return false };
         self.shard(key).lock().standing(key, now) == Some(Standing3::Suspect)
+    }
+
+    /// Whether the address was seen behaving for long.
+    pub(crate) fn is_known(&self, address: IpAddr, now: Moment) -> bool {
+        let Some(&key) = self.prefixes(address.to_canonical()).first() else { return false };
+        self.shard(key).lock().standing(key, now) == Some(Standing3::Known)
     }
 
     fn shard(&self, key: SourceKey) -> &Mutex<SourceShard> {

@@ -12,6 +12,7 @@ pub use routes::{HostIndex, covers, host_of, route_of};
 
 use crate::config::{Route, Service};
 use crate::identify::{Identified, PROOF_COOKIE, SessionSigner, cookie};
+use crate::passes::{Holder, PATH, Passes, Token};
 
 /// A request, who asks, and what for.
 pub struct Classified {
@@ -36,6 +37,8 @@ pub struct Class {
     pub standing: Standing,
     /// The session cookie's value, if the session was issued here.
     pub session: Option<Box<str>>,
+    /// The pass, if one counts and nothing better is known.
+    pub pass: Option<Token>,
 }
 
 impl Class {
@@ -71,13 +74,14 @@ pub fn classify(
     hosts: &HostIndex,
     services: &[Arc<Service>],
     signer: &SessionSigner,
+    passes: &Passes,
     now_s: u64,
 ) -> Result<Classified, Box<Rejected>> {
     let position = match service_of(&identified, hosts) {
         Ok(position) => position,
         Err(reason) => return Err(Box::new(Rejected { identified, class: None, reason })),
     };
-    let class = class_of(&identified, position, &services[position], signer, now_s);
+    let class = class_of(&identified, position, &services[position], signer, passes, now_s);
     match acceptable(&identified, &class) {
         Ok(()) => Ok(Classified { identified, class }),
         Err(reason) => Err(Box::new(Rejected { identified, class: Some(class), reason })),
@@ -112,6 +116,7 @@ fn class_of(
     position: usize,
     service: &Arc<Service>,
     signer: &SessionSigner,
+    passes: &Passes,
     now_s: u64,
 ) -> Class {
     let head = &identified.accepted.head;
@@ -120,14 +125,31 @@ fn class_of(
     let session = session_of(identified, service, signer, now_s);
     let partner_counts =
         identified.partner.as_ref().is_some_and(|p| p.services.is_empty() || p.services.contains(&position));
+    let better = partner_counts || session.is_some();
+    let pass = if better || !service.passes {
+        None
+    } else {
+        passes.shown(&holder(identified, &service.name), head_of(identified), now_s)
+    };
     let standing = if partner_counts {
         Standing::Partner
     } else if session.is_some() {
         Standing::Session
+    } else if pass.is_some() {
+        Standing::Proven
     } else {
         Standing::Anonymous
     };
-    Class { service_position: position, service: service.clone(), route_position, criticality, standing, session }
+    Class { service_position: position, service: service.clone(), route_position, criticality, standing, session, pass }
+}
+
+/// Who asks, as far as a pass is bound to it.
+fn holder<'a>(identified: &'a Identified, service: &'a str) -> Holder<'a> {
+    Holder::of(service, identified.client, head_of(identified))
+}
+
+const fn head_of(identified: &Identified) -> &http::HeaderMap {
+    &identified.accepted.head.headers
 }
 
 fn session_of(identified: &Identified, service: &Service, signer: &SessionSigner, now_s: u64) -> Option<Box<str>> {
@@ -142,6 +164,10 @@ fn acceptable(identified: &Identified, class: &Class) -> Result<(), Reason> {
     let head = &identified.accepted.head;
     if class.service.partner_only && class.standing != Standing::Partner {
         return Err(Reason::PartnerRequired);
+    }
+    // At the desk for passes the door itself answers, whatever the service takes at its own paths.
+    if class.service.passes && head.uri.path().starts_with(PATH) {
+        return Ok(());
     }
     if let Some(route) = class.route()
         && !route.methods.is_empty()

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guichet_core::Criticality;
+use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
+
+use crate::signs::Crawler;
 
 /// Everything `guichet serve` needs to know.
 #[derive(Debug, Clone)]
@@ -33,6 +36,19 @@ pub struct Config {
     pub services: Vec<Arc<Service>>,
     /// Partners.
     pub partners: Vec<Arc<Partner>>,
+    /// What holds for mitigations of all services.
+    pub mitigations: Mitigations,
+}
+
+/// What holds for mitigations of all services.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Mitigations {
+    /// Networks that no mitigation touches.
+    pub allow: Vec<IpNet>,
+    /// Robots that are spared once their address is confirmed by the DNS.
+    pub crawlers: Vec<Crawler>,
+    /// The DNS server that is asked; `None`: the system's.
+    pub dns: Option<SocketAddr>,
 }
 
 /// The node itself.
@@ -360,6 +376,14 @@ pub struct Service {
     pub session: Option<SessionRule>,
     /// Refusals.
     pub client_kind: ClientKind,
+    /// Whether a waiting room opens by itself.
+    pub waiting_room: bool,
+    /// Whether people in doubt may earn a pass.
+    pub passes: bool,
+    /// Whether signatures of attackers are looked for and acted upon.
+    pub mitigations: SignsMode,
+    /// Largest part of the traffic of proven standing that a refusal by signature may hit, 0 to 1.
+    pub collateral_max: f64,
     /// Routes; the longest matching path wins.
     pub routes: Vec<Route>,
 }

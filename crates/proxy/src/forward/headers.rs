@@ -13,6 +13,8 @@ use http::header::{
 };
 use smallvec::SmallVec;
 
+use crate::passes::PASS_HEADER;
+
 /// Header fields named at once for removal; more spill to the heap, and the head itself is bounded.
 type Names = SmallVec<[HeaderName; 8]>;
 
@@ -231,7 +233,7 @@ fn strip_claims(headers: &mut HeaderMap, trusted: bool) {
 
 fn is_claim(name: &str, trusted: bool) -> bool {
     // Cheap way out: every name below starts with one of these letters.
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b't' | b'c')) {
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'g' | b't' | b'c')) {
         return false;
     }
     let dashed;
@@ -241,7 +243,7 @@ fn is_claim(name: &str, trusted: bool) -> bool {
     } else {
         name
     };
-    if name.starts_with("x-guichet-") {
+    if name.starts_with("x-guichet-") || name == PASS_HEADER {
         return true;
     }
     match name {

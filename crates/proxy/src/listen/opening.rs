@@ -314,6 +314,7 @@ async fn establish<D: Desk>(
         opened,
         tls,
         h2_fingerprint: std::cell::OnceCell::new(),
+        signs: std::cell::OnceCell::new(),
         violation: std::cell::Cell::new(None),
         requests: std::cell::Cell::new(0),
         in_flight: std::cell::Cell::new(0),

@@ -21,4 +21,5 @@ mod tests;
 
 pub use negotiate::{Kind, Language, kind_for, language_for};
 pub use redirect::redirect_to_https;
+pub(crate) use render::{STYLE, escape_html};
 pub use respond::{RefusalContext, proxy_status, refusal, warm};

@@ -17,7 +17,8 @@ pub(super) struct Pieces {
     pub(super) after_reference: Box<[u8]>,
 }
 
-const STYLE: &str = include_str!("style.css");
+/// The style of all pages.
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// The policy of the pages: nothing but the style in them, known by its hash, and the empty icon.
 pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -29,7 +30,7 @@ pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Escapes text for HTML, in content and in quoted attributes.
-pub(super) fn escape_html(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn escape_html(out: &mut Vec<u8>, text: &str) {
     for byte in text.bytes() {
         match byte {
             b'&' => out.extend_from_slice(b"&amp;"),

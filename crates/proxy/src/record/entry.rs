@@ -64,6 +64,10 @@ pub struct Entry<'a> {
     pub partner: Option<&'a str>,
     /// Why it was refused or failed.
     pub reason: Option<Reason>,
+    /// The mitigation that it matched.
+    pub mitigation: Option<u32>,
+    /// How the pass that it showed was come by.
+    pub pass: Option<&'static str>,
     /// TLS fingerprint.
     pub ja4: Option<&'a str>,
     /// User-Agent, as sent.
@@ -115,6 +119,8 @@ pub(super) fn entry_for_test() -> Entry<'static> {
         standing: Standing::Known,
         partner: None,
         reason: None,
+        mitigation: None,
+        pass: None,
         ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1"),
         user_agent: Some(b"Mozilla/5.0"),
     }

@@ -124,7 +124,8 @@ pub fn parse_reference(text: &str) -> Result<ParsedReference, ReferenceError> {
     Ok(ParsedReference { reason, id_part })
 }
 
-fn id_part(id: RequestId) -> u32 {
+/// The part of a request's id that its reference code tells: 30 bits.
+pub(crate) fn id_part(id: RequestId) -> u32 {
     u32::from_be_bytes([id.0[0], id.0[1], id.0[2], id.0[3]]) >> 2
 }
 

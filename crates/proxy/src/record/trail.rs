@@ -24,8 +24,11 @@ use crate::clock;
 use crate::config::{ClientKind, Partner};
 use crate::connection::Connection;
 use crate::forward::{Ended, Facts};
-use crate::pages::{RefusalContext, refusal};
+use crate::identify::cookie;
+use crate::pages::{RefusalContext, kind_for, language_for, refusal};
+use crate::passes::{self, Frame as PassFrame, Holder, ROOM_COOKIE, RoomStanding};
 use crate::setup::WorkerSetup;
+use crate::signs::Refusal;
 use crate::worker::Worker;
 
 /// Follows one request. Dropping it records the request.
@@ -49,6 +52,9 @@ pub struct Trail {
     class: Option<Class>,
     account: Option<Account>,
     queue_us: u64,
+    mitigation: u32,
+    /// The place in the waiting room that it showed.
+    place: Option<Box<str>>,
     facts: Option<Rc<Facts>>,
     status: u16,
     bytes_out: u64,
@@ -82,6 +88,8 @@ impl Trail {
             class: None,
             account: None,
             queue_us: 0,
+            mitigation: 0,
+            place: None,
             facts: None,
             status: 0,
             bytes_out: 0,
@@ -108,10 +116,16 @@ impl Trail {
         self.class = Some(class.clone());
     }
 
-    /// Which account it counts for, and how long it waited.
-    pub fn note_admission(&mut self, account: Account, queue_us: u64) {
+    /// The place in the waiting room that it shows.
+    pub(crate) fn note_place(&mut self, headers: &http::HeaderMap) {
+        self.place = cookie(headers, ROOM_COOKIE).map(Into::into);
+    }
+
+    /// Which account it counts for, how long it waited, and which mitigation it matched (0: none).
+    pub fn note_admission(&mut self, account: Account, queue_us: u64, mitigation: u32) {
         self.account = Some(account);
         self.queue_us = queue_us;
+        self.mitigation = mitigation;
     }
 
     /// What forwarding tells; read at the end.
@@ -154,6 +168,7 @@ impl Trail {
     #[must_use]
     pub fn refuse(mut self, reason: Reason) -> Response<Body> {
         self.reason = Some(reason);
+        self.remember();
         let service = self.class.as_ref().map(|class| class.service.clone());
         let allow = self.class.as_ref().and_then(|class| class.route()).and_then(|route| {
             let methods: Vec<_> = route.methods.iter().map(Method::as_str).collect();
@@ -168,8 +183,77 @@ impl Trail {
             head: self.method == Method::HEAD,
             allow: allow.as_ref(),
         };
-        let response = refusal(reason, &context);
+        let response = match reason {
+            Reason::WaitingRoom => self.room(),
+            _ => self.offer(reason),
+        };
+        let response = response.unwrap_or_else(|| refusal(reason, &context));
         self.follow(response)
+    }
+
+    /// Who is not yet let in gets a place in the waiting room, or is told how its place stands. Where the place is due, it
+    /// goes by the desk, which lets it in.
+    fn room(&self) -> Option<Response<Body>> {
+        let class = self.class.as_ref()?;
+        let posture = self.setup.shared.admission.posture.load();
+        let room = posture.services.get(class.service_position)?.room.as_ref()?;
+        let (holder, now) = (self.holder(class), (self.began_unix_s(), clock::now()));
+        let shown = self.place.as_deref().unwrap_or_default();
+        let stands = self.setup.passes.in_room(&holder, None, shown, room, now);
+        if let RoomStanding::Waits(place, ..) = &stands
+            && place.is_new
+        {
+            self.setup.admission.note_place(class.service_position, place.place);
+        }
+        let to = if matches!(self.method, Method::GET | Method::HEAD) { self.target() } else { "" };
+        let frame = self.frame(Some(Reference::new(Reason::WaitingRoom, self.id)));
+        Some(frame.room(&stands, to, self.over_tls()))
+    }
+
+    fn holder<'a>(&'a self, class: &'a Class) -> Holder<'a> {
+        Holder {
+            service: &class.service.name,
+            client: self.client,
+            agent: self.user_agent.as_ref().map_or(&b""[..], HeaderValue::as_bytes),
+        }
+    }
+
+    fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    /// Ways to earn a pass, where the reason and the service allow it and nothing better is known of who asks.
+    fn offer(&self, reason: Reason) -> Option<Response<Body>> {
+        let (class, account) = (self.class.as_ref()?, self.account?);
+        let stranger = account.standing <= Standing::Anonymous;
+        if !passes::earnable(reason) || !class.service.passes || !stranger {
+            return None;
+        }
+        let holder = self.holder(class);
+        // A form that was sent is lost; the page says so.
+        let again = matches!(self.method, Method::GET | Method::HEAD);
+        let to = if again { self.target() } else { "" };
+        let marks = match (reason, account.standing) {
+            (Reason::ChallengeNeeded, _) => 2,
+            (_, Standing::Suspect) => 3,
+            _ => 0,
+        };
+        let offer = self.setup.passes.offer(&holder, marks, to.to_owned(), self.began_unix_s());
+        Some(self.frame(Some(Reference::new(reason, self.id))).offer(reason, &offer, false))
+    }
+
+    /// What pages about passes are made for.
+    #[must_use]
+    pub(crate) fn frame(&self, reference: Option<Reference>) -> PassFrame<'_> {
+        let service = self.class.as_ref().map(|class| &class.service);
+        let kind = service.map_or(ClientKind::Browser, |service| service.client_kind);
+        PassFrame {
+            language: language_for(self.accept_language.as_ref().map(HeaderValue::as_bytes)),
+            kind: kind_for(self.accept.as_ref().map(HeaderValue::as_bytes), kind),
+            service_name: service.map_or("", |service| &service.name),
+            reference,
+            head: self.method == Method::HEAD,
+        }
     }
 
     /// Follows an answer to its end.
@@ -188,6 +272,18 @@ impl Trail {
             }
             Body::Stream(_) => response.map(|body| Body::stream(Followed { body, trail: self })),
         }
+    }
+
+    /// So that the operator can be told when somebody reads the reference code to the help desk.
+    fn remember(&self) {
+        let refusal = Refusal {
+            id_part: super::reference::id_part(self.id),
+            mitigation: self.mitigation,
+            service: self.class.as_ref().map_or(u8::MAX, |class| class.service_position as u8),
+            standing: self.account.map_or(Standing::Anonymous, |account| account.standing),
+            unix_s: self.began_unix_s(),
+        };
+        self.setup.shared.signs.refusals.note(&refusal);
     }
 
     fn finish(&mut self) {
@@ -244,6 +340,8 @@ impl Trail {
                 .unwrap_or(Standing::Anonymous),
             partner: self.partner.as_ref().map(|partner| partner.name.as_str()),
             reason: self.reason,
+            pass: class.and_then(|class| class.pass).map(|pass| pass.earned_by()),
+            mitigation: (self.mitigation != 0).then_some(self.mitigation),
             ja4: self.connection.tls.as_ref().map(|tls| tls.ja4.as_str()),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
         }

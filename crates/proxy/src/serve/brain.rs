@@ -3,43 +3,57 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guichet_core::{Brain, Posture, Pressure, Standing, Window};
+use guichet_core::signs::{Event, Mitigation, SignsMode, Step};
+use guichet_core::{Brain, Posture, Pressure, ServiceId, Standing, Window};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::record::metrics::Registry;
 use crate::setup::Setup;
+use crate::signs::{self, Lexicon, Order, Ordered};
 use crate::worker::Report;
 
 /// A tick comes when all workers have reported, or after this long: a worker that is stuck must not blind the brain.
 const TICK_MAX: Duration = Duration::from_millis(150);
 
+/// What reaches the brain.
+pub(super) struct Inbox {
+    pub(super) reports: mpsc::Receiver<Report>,
+    pub(super) orders: mpsc::Receiver<Ordered>,
+    pub(super) setups: watch::Receiver<Arc<Setup>>,
+}
+
 /// Runs until all workers are gone.
-pub(super) async fn run(
-    mut reports: mpsc::Receiver<Report>,
-    mut setups: watch::Receiver<Arc<Setup>>,
-    workers: usize,
-    registry: Arc<Registry>,
-) {
+pub(super) async fn run(inbox: Inbox, workers: usize, registry: Arc<Registry>) {
+    let Inbox { mut reports, mut orders, mut setups } = inbox;
     let mut setup = setups.borrow_and_update().clone();
     let mut brain = Brain::new(&setup.brain);
+    let mut lexicon = Lexicon::default();
     let mut round = Round::new(workers, &setup);
     let mut due = tokio::time::Instant::now() + TICK_MAX;
     loop {
         tokio::select! {
             report = reports.recv() => {
-                let Some(report) = report else { return };
+                let Some(mut report) = report else { return };
+                lexicon.learn(std::mem::take(&mut report.words));
                 if report.generation == setup.generation {
                     round.take(&report);
                 }
+            }
+            Some((order, done)) = orders.recv() => {
+                // Nobody listening for the answer any more is no error.
+                let about = obey(&mut brain, order);
+                // It holds from now on, not only from the next tick.
+                setup.admission.posture.store(Arc::new(brain.posture(clock::now())));
+                let _ = done.send(about);
             }
             () = tokio::time::sleep_until(due) => {}
             changed = setups.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                setup = setups.borrow_and_update().clone();
-                brain = Brain::new(&setup.brain);
+                let former = std::mem::replace(&mut setup, setups.borrow_and_update().clone());
+                brain = heir(&brain, &former, &setup);
                 round = Round::new(workers, &setup);
             }
         }
@@ -49,10 +63,65 @@ pub(super) async fn run(
             if let Some(window) = round.finish(&setup) {
                 let posture = brain.tick(clock::now(), &window);
                 show(&setup, &posture, &registry);
+                tell(&setup, &mut brain, &lexicon, &registry);
                 setup.admission.posture.store(Arc::new(posture));
             }
         }
     }
+}
+
+/// A brain for a new configuration, which goes on with what the old one learned of services that stay.
+fn heir(old: &Brain, former: &Setup, setup: &Setup) -> Brain {
+    let mut brain = Brain::new(&setup.brain);
+    for (to, service) in setup.config.services.iter().enumerate() {
+        let from = former.config.services.iter().position(|before| before.name == service.name);
+        if let Some(from) = from {
+            brain.adopt(old, ServiceId(from as u16), ServiceId(to as u16));
+        }
+    }
+    brain
+}
+
+/// Does what the operator orders; the mitigation it was about.
+fn obey(brain: &mut Brain, order: Order) -> Option<u32> {
+    let now = clock::now();
+    let until = |for_s| now.after(Duration::from_secs(for_s));
+    match order {
+        Order::Pin { id, step, for_s } => brain.pin(id, step, now, until(for_s)).then_some(id),
+        Order::Add { service, signature, step, for_s } => {
+            brain.order(ServiceId(service), signature, step, now, until(for_s))
+        }
+        Order::End { id } => brain.end(id, now, None).then_some(id),
+        Order::Forbid { id, for_s } => brain.end(id, now, Some(until(for_s))).then_some(id),
+    }
+}
+
+/// Says in the log what befell mitigations, and publishes those there are.
+fn tell(setup: &Setup, brain: &mut Brain, lexicon: &Lexicon, registry: &Registry) {
+    let now = clock::now();
+    let seen = |m: &Mitigation| {
+        let service = setup.config.services.get(m.service.index());
+        let (name, mode) = service.map_or(("", SignsMode::On), |service| (service.name.as_str(), service.mitigations));
+        signs::view(m, name, mode == SignsMode::DryRun, now, lexicon)
+    };
+    for event in brain.take_events() {
+        let (Event::Born(m) | Event::Stepped(m, _) | Event::Ended(m, _)) = &event;
+        let view = seen(m);
+        eprintln!("guichet: {}", signs::told(&event, &view));
+        if let Event::Ended(_, why) = event {
+            setup.signs.book.note_end(view, why);
+        }
+    }
+    let mut steps = vec![[0_u32; Step::ALL.len()]; setup.service_slots.len()];
+    for m in brain.mitigations() {
+        if let Some(of_service) = steps.get_mut(m.service.index()) {
+            of_service[m.step as usize] += 1;
+        }
+    }
+    for (slot, steps) in setup.service_slots.iter().zip(&steps) {
+        registry.admission(*slot).set_mitigations(steps);
+    }
+    setup.signs.book.publish(brain.mitigations().map(seen).collect());
 }
 
 /// What came in since the last tick.

@@ -26,6 +26,7 @@ use crate::record::metrics::Registry;
 use crate::record::trace::{SpanExporter, SpanSink};
 use crate::record::{Recorder, RequestIds};
 use crate::setup::{Setup, known_after};
+use crate::signs::{Crawler, Dns, Signs, look_up};
 use crate::worker::{self, Opened, Tally, WorkerStart};
 use status::NodeStatus;
 
@@ -107,7 +108,10 @@ impl Node {
         }
         let keyed = u64::from_le_bytes([seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], seed[6], seed[7]]);
         let sources = Arc::new(Sources::new(keyed, known_after(&config)));
-        let setup = Arc::new(Setup::new(config, &seed, sources.clone(), &registry, None)?);
+        let (signs, inboxes) = Signs::new(keyed);
+        let signs = Arc::new(signs);
+        registry.set_signs(signs.clone());
+        let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), &registry, None)?);
         raise_file_limit(setup.config.node.connections_max);
         crate::pages::warm();
 
@@ -128,7 +132,8 @@ impl Node {
             .with_context(|| format!("open the admin listener on {}", setup.config.admin.listen))?;
 
         let (reports, reported) = mpsc::channel(REPORTS_WAITING_MAX);
-        start_brain(reported, setups_seen.clone(), count, registry.clone(), setup.clone())?;
+        let inbox = brain::Inbox { reports: reported, orders: inboxes.orders, setups: setups_seen.clone() };
+        start_brain(inbox, inboxes.asked, count, registry.clone(), setup.clone())?;
         let caps = ConnectionCaps::new(setup.config.node.connections_max);
         let mut bound = bind_all(&setup.config, certificates.as_deref(), count)?;
         let mut workers = Vec::new();
@@ -265,8 +270,8 @@ fn certificates(config: &Config) -> anyhow::Result<Option<Arc<CertificateStore>>
 }
 
 fn start_brain(
-    reported: mpsc::Receiver<worker::Report>,
-    setups: watch::Receiver<Arc<Setup>>,
+    inbox: brain::Inbox,
+    asked: mpsc::Receiver<(std::net::IpAddr, Crawler)>,
     workers: usize,
     registry: Arc<Registry>,
     first: Arc<Setup>,
@@ -275,10 +280,26 @@ fn start_brain(
     // It ends when the last worker drops its sender; nothing waits for it.
     std::thread::Builder::new().name("guichet-brain".into()).spawn(move || {
         let local = tokio::task::LocalSet::new();
-        local.spawn_local(reload::check_health(setups.clone(), first));
-        local.block_on(&runtime, brain::run(reported, setups, workers, registry));
+        local.spawn_local(look_up_crawlers(asked, first.clone()));
+        local.spawn_local(reload::check_health(inbox.setups.clone(), first));
+        local.block_on(&runtime, brain::run(inbox, workers, registry));
     })?;
     Ok(())
+}
+
+/// Looks up those who claim to be crawlers, for as long as the node runs.
+async fn look_up_crawlers(asked: mpsc::Receiver<(std::net::IpAddr, Crawler)>, setup: Arc<Setup>) {
+    let dns = match setup.config.mitigations.dns {
+        Some(server) => Dns::at(server),
+        None => match Dns::of_system() {
+            Ok(dns) => dns,
+            Err(error) => {
+                eprintln!("guichet: warning: no crawler can be verified: the system's DNS configuration: {error}");
+                return;
+            }
+        },
+    };
+    look_up(&setup.signs.crawlers, asked, &dns).await;
 }
 
 /// Binds every listener once for each worker: all or nothing, before any worker starts.

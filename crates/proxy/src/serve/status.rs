@@ -15,6 +15,7 @@ use crate::clock;
 use crate::record::access_log::LogCounters;
 use crate::record::metrics::Registry;
 use crate::setup::Setup;
+use crate::signs::Signs;
 
 /// What is known of the node as a whole.
 pub(super) struct NodeStatus {
@@ -55,6 +56,14 @@ impl AdminSource for NodeStatus {
             services: services(&setup),
             upstreams: upstreams(&setup),
         }
+    }
+
+    fn issue_code(&self, uses: u16, ends_s: u64) -> String {
+        self.setups.borrow().issue_code(uses, ends_s)
+    }
+
+    fn signs(&self) -> Arc<Signs> {
+        self.setups.borrow().signs.clone()
     }
 }
 

@@ -224,6 +224,7 @@ impl Force {
         let service = services::index_of(op.service).unwrap_or(0);
         Request {
             op,
+            method: op.method,
             ask,
             host: &self.front.hosts[service].0,
             lines: headers::lines(self.wave.look.headers, u32::from(source.addr.get())),

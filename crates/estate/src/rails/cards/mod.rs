@@ -139,7 +139,7 @@ pub(crate) struct Cards {
 
 impl Cards {
     pub(super) fn new(kit: &Kit) -> Self {
-        Self { kit: kit.clone(), core: Core::new(kit), bell: Bell::default() }
+        Self { kit: kit.clone(), core: Core::new(kit), bell: kit.bell.clone() }
     }
 }
 

@@ -7,7 +7,6 @@ use ipnet::IpNet;
 
 use super::super::checked::{Listener, Protocol, ProxyProtocol};
 use super::super::findings::On;
-use super::super::problem::quoted;
 use super::super::raw;
 use super::{Checker, node, tls_files, unique_names, values};
 
@@ -39,7 +38,7 @@ fn distinct(listeners: &[raw::Listener], c: &mut Checker<'_>) {
 fn listener(at: &str, raw: &raw::Listener, c: &mut Checker<'_>) -> Option<Listener> {
     values::name(On::Value, &format!("{at}.name"), &raw.name, c);
     let address = values::address(&format!("{at}.address"), &raw.address, c);
-    let trusted_proxies = networks(at, &raw.trusted_proxies, c);
+    let trusted_proxies = trusted(at, &raw.trusted_proxies, c);
     let https = raw.protocol == raw::ListenerProtocol::Https;
     if raw.redirect_to_https && https {
         let cause = "an https listener cannot redirect to https";
@@ -76,22 +75,12 @@ fn listener(at: &str, raw: &raw::Listener, c: &mut Checker<'_>) -> Option<Listen
     })
 }
 
-fn networks(at: &str, given: &[String], c: &mut Checker<'_>) -> Vec<IpNet> {
-    let mut networks = Vec::new();
-    for (i, text) in given.iter().enumerate() {
-        let key = format!("{at}.trusted_proxies[{i}]");
-        match text.parse::<IpNet>().or_else(|_| text.parse().map(|ip: std::net::IpAddr| IpNet::from(ip))) {
-            Ok(network) if network.prefix_len() == 0 => {
-                let cause = "everybody is trusted to say who he is: any address can be forged";
-                c.warn(&key, cause, "name only the networks of your own proxies");
-                networks.push(network);
-            }
-            Ok(network) => networks.push(network.trunc()),
-            Err(_) => {
-                let mend = "write an address with a prefix length, such as \"10.0.0.0/8\" or \"fd00::/8\"";
-                c.error(&key, format!("{} is no network", quoted(text)), mend);
-            }
-        }
+fn trusted(at: &str, given: &[String], c: &mut Checker<'_>) -> Vec<IpNet> {
+    let at = format!("{at}.trusted_proxies");
+    let networks = values::networks(&at, given, c);
+    for i in networks.iter().enumerate().filter(|(_, network)| network.prefix_len() == 0).map(|(i, _)| i) {
+        let cause = "everybody is trusted to say who he is: any address can be forged";
+        c.warn(&format!("{at}[{i}]"), cause, "name only the networks of your own proxies");
     }
     networks
 }

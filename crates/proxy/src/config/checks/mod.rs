@@ -58,6 +58,7 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
     hosts::unique(raw, &mut c);
     hosts::covered(raw, names.as_ref(), &mut c);
     let partners = partner::partners(raw, &mut c);
+    let mitigations = node::mitigations(&raw.mitigations, &mut c);
     node::admin_apart(raw, &mut c);
     Some(Config {
         node: node?,
@@ -70,6 +71,7 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
         upstreams: upstreams?,
         services: services?,
         partners: partners?,
+        mitigations,
     })
 }
 

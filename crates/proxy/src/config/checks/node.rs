@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use guichet_core::bounds;
 
-use super::super::checked::{Admin, Limits, Log, LogFormat, LogTarget, Node, Secret, Trace};
+use super::super::checked::{Admin, Limits, Log, LogFormat, LogTarget, Mitigations, Node, Secret, Trace};
 use super::super::findings::On;
 use super::super::problem::quoted;
 use super::super::raw;
 use super::super::suggest;
 use super::{Checker, values};
+use crate::signs::Crawler;
 
 const SEED_MEND: &str = "make one with `openssl rand -hex 32`";
 
@@ -74,6 +75,33 @@ fn seed_file(given: &str, c: &mut Checker<'_>) -> Option<String> {
             None
         }
     }
+}
+
+pub(super) fn mitigations(raw: &raw::Mitigations, c: &mut Checker<'_>) -> Mitigations {
+    let allow = values::networks("mitigations.allow", &raw.allow, c);
+    for i in allow.iter().enumerate().filter(|(_, network)| network.prefix_len() == 0).map(|(i, _)| i) {
+        let cause = "everybody is allowed: no mitigation will ever do anything";
+        c.warn(&format!("mitigations.allow[{i}]"), cause, "name only the networks of those you know");
+    }
+    let mut crawlers = Vec::new();
+    for (i, crawler) in raw.crawler.iter().enumerate() {
+        if crawler.agent.is_empty() {
+            c.error(
+                &format!("mitigations.crawler[{i}].agent"),
+                "a crawler needs the name in its user agent",
+                "such as \"Googlebot\"",
+            );
+        }
+        let domains: Vec<String> =
+            crawler.domains.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase()).collect();
+        for (n, _) in domains.iter().enumerate().filter(|(_, domain)| !domain.contains('.')) {
+            let mend = "name a domain that only its owner can give names in, such as \"googlebot.com\"";
+            c.error(&format!("mitigations.crawler[{i}].domains[{n}]"), "anybody can have a name in it", mend);
+        }
+        crawlers.push(Crawler { agent: crawler.agent.clone(), domains });
+    }
+    let dns = (!raw.dns.is_empty()).then(|| values::address("mitigations.dns", &raw.dns, c)).flatten();
+    Mitigations { allow, crawlers, dns }
 }
 
 pub(super) fn admin(raw: &raw::Admin, c: &mut Checker<'_>) -> Option<Admin> {

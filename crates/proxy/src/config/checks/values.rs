@@ -1,8 +1,9 @@
 //! Single values: names, addresses, hexadecimal, hosts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use guichet_core::bounds;
+use ipnet::IpNet;
 
 use super::super::findings::On;
 use super::super::problem::quoted;
@@ -114,6 +115,21 @@ pub(super) fn path_flaw(path: &str) -> Option<(String, String)> {
         return Some((format!("{} has characters that no request path has", quoted(path)), mend.into()));
     }
     None
+}
+
+/// Networks, or single addresses.
+pub(super) fn networks(at: &str, given: &[String], c: &mut Checker<'_>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (i, text) in given.iter().enumerate() {
+        match text.parse::<IpNet>().or_else(|_| text.parse().map(|ip: IpAddr| IpNet::from(ip))) {
+            Ok(network) => networks.push(network.trunc()),
+            Err(_) => {
+                let mend = "write an address with a prefix length, such as \"10.0.0.0/8\" or \"fd00::/8\"";
+                c.error(&format!("{at}[{i}]"), format!("{} is no network", quoted(text)), mend);
+            }
+        }
+    }
+    networks
 }
 
 #[cfg(test)]

@@ -49,6 +49,35 @@ pub(super) struct Config {
     /// Those who are known by a certificate or a key.
     #[schemars(length(max = bounds::PARTNERS_MAX))]
     pub(super) partner: Vec<Partner>,
+    /// What holds for mitigations of all services.
+    pub(super) mitigations: Mitigations,
+}
+
+/// What holds for mitigations of all services.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Mitigations {
+    /// Networks or addresses that no mitigation ever touches, such as those of declared machine clients.
+    #[schemars(length(max = bounds::ALLOWED_NETWORKS_MAX))]
+    pub(super) allow: Vec<String>,
+    /// Good robots: never asked for a pass and never refused for what they look like, once the name of their address is
+    /// confirmed by the DNS both ways.
+    #[schemars(length(max = bounds::CRAWLERS_MAX))]
+    pub(super) crawler: Vec<Crawler>,
+    /// DNS server for that, such as `127.0.0.1:53`; empty: the system's. It changes only with a restart.
+    pub(super) dns: String,
+}
+
+/// A good robot.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["agent", "domains"]))]
+pub(super) struct Crawler {
+    /// Family of its user agent, such as `Googlebot`.
+    pub(super) agent: String,
+    /// Domains in which the names of its addresses lie, such as `googlebot.com`.
+    #[schemars(length(min = 1, max = bounds::CRAWLER_DOMAINS_MAX))]
+    pub(super) domains: Vec<String>,
 }
 
 /// The node itself.

@@ -224,8 +224,15 @@ pub(in crate::config) struct Service {
     pub(in crate::config) known_after_s: u64,
     /// Session cookie of the service; absent: it has none.
     pub(in crate::config) session: Option<Session>,
-    /// What a refusal looks like when the request does not tell.
+    /// What a refusal looks like when the request does not tell. Where it is `api`, nobody is asked for a pass.
     pub(in crate::config) client_kind: ClientKind,
+    /// Whether a waiting room opens by itself when more people come than the service can take: they enter in their turn, and
+    /// nobody is refused for being many. It needs `passes`.
+    pub(in crate::config) waiting_room: bool,
+    /// Whether those in doubt may earn a pass: by a calculation of their browser, by waiting, or with a code.
+    pub(in crate::config) passes: bool,
+    /// How attackers are told by signatures that are found by themselves.
+    pub(in crate::config) mitigations: ServiceMitigations,
     /// Parts of the service with properties of their own; the longest matching path wins.
     #[schemars(length(max = bounds::ROUTES_PER_SERVICE_MAX))]
     pub(in crate::config) route: Vec<Route>,
@@ -245,9 +252,41 @@ impl Default for Service {
             known_after_s: 600,
             session: None,
             client_kind: ClientKind::Browser,
+            waiting_room: true,
+            passes: true,
+            mitigations: ServiceMitigations::default(),
             route: Vec::new(),
         }
     }
+}
+
+/// Mitigations of a service.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ServiceMitigations {
+    /// Whether signatures are looked for and acted upon.
+    pub(in crate::config) mode: MitigationMode,
+    /// Largest part of the traffic of proven standing that a refusal may hit; milder steps may hit more.
+    #[schemars(range(min = 0.0, max = 0.05))]
+    pub(in crate::config) collateral_max: f64,
+}
+
+impl Default for ServiceMitigations {
+    fn default() -> Self {
+        Self { mode: MitigationMode::On, collateral_max: 0.001 }
+    }
+}
+
+/// Whether signatures are looked for and acted upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum MitigationMode {
+    /// Found and acted upon.
+    On,
+    /// Found and told, and nothing is done.
+    DryRun,
+    /// Not looked for.
+    Off,
 }
 
 /// How much a service or route matters.

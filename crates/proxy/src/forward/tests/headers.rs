@@ -93,6 +93,8 @@ fn a_client_cannot_speak_in_the_doors_name() {
         "x-guichet-key",
         "x-guichet-standing",
         "x_guichet_key",
+        "guichet-pass",
+        "guichet_pass",
         "x-client-ip",
         "true-client-ip",
         "cf-connecting-ip",
@@ -213,7 +215,7 @@ proptest::proptest! {
         fields in proptest::collection::vec((
             proptest::sample::select(vec![
                 "connection", "keep-alive", "te", "upgrade", "transfer-encoding", "x-forwarded-for", "x_forwarded_for",
-                "forwarded", "x-real-ip", "x-guichet-key", "x-guichet_x", "accept", "x-a", "x-b", "cookie", "via",
+                "forwarded", "x-real-ip", "x-guichet-key", "x-guichet_x", "guichet-pass", "accept", "x-a", "x-b", "cookie", "via",
             ]),
             proptest::sample::select(vec![
                 "x-a", "close, x-a", "trailers", "6.6.6.6", "for=6.6.6.6", "upgrade", "websocket", "a=1; b=2", ", ,", "",
@@ -226,7 +228,7 @@ proptest::proptest! {
         headers::prepare_request(
             &mut headers, &arrival("192.0.2.1", "192.0.2.1", false), "h", upgrade, Version::HTTP_11,
         );
-        for gone in ["keep-alive", "transfer-encoding", "x_forwarded_for", "x-guichet-key", "x-guichet_x"] {
+        for gone in ["keep-alive", "transfer-encoding", "x_forwarded_for", "x-guichet-key", "x-guichet_x", "guichet-pass"] {
             proptest::prop_assert!(!headers.contains_key(gone), "{gone}");
         }
         for name in ["x-forwarded-for", "forwarded", "x-real-ip", "te"] {

@@ -46,6 +46,10 @@ struct Fields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason_code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    mitigation: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pass: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ja4: Option<Escaped<'a>>,
     user_agent: Option<Escaped<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +94,8 @@ pub(super) fn json(entry: &Entry<'_>, mask: bool) -> Vec<u8> {
         partner: entry.partner.map(|t| word(t.as_bytes())),
         reason: entry.reason.map(|reason| reason.label()),
         reason_code: entry.reason.map(|reason| reason.code()),
+        mitigation: entry.mitigation,
+        pass: entry.pass,
         ja4: entry.ja4.map(|t| word(t.as_bytes())),
         user_agent: entry.user_agent.map(word),
         trace_id: entry.trace.map(|trace| hex(&trace.trace_id, &mut trace_digits)),

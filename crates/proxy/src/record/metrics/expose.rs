@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use guichet_core::signs::Step;
 use guichet_core::{Criticality, Reason, Standing};
 
 use super::counters::{CLASSES, Counter, Histogram, ListenerCounters, Outcomes, ServiceCounters, UpstreamCounters};
@@ -9,6 +10,7 @@ use super::gauges::{AdmissionGauges, Gauge};
 use super::process;
 use super::registry::{ListenerSlot, Names, Registry, ServiceSlot, UpstreamSlot};
 use super::text::Exposition;
+use crate::passes::Event;
 
 impl Registry {
     /// All metrics, in the text format of Prometheus ([`super::CONTENT_TYPE`]).
@@ -27,6 +29,7 @@ impl Registry {
         self.connections(&mut out, &listeners, names.listeners.len());
         self.upstreams(&mut out, &names);
         drop(names);
+        self.passes(&mut out);
         self.records(&mut out);
         process::expose(&mut out);
         out.finish()
@@ -164,6 +167,12 @@ impl Registry {
                 out.sample(&[("service", name)], of(&self.admission[*at]).get());
             }
         }
+        out.gauge("guichet_mitigations", "Mitigations of a service at each step.");
+        for (at, name) in services {
+            for (step, gauge) in Step::ALL.iter().zip(&self.admission[*at].mitigations) {
+                out.sample(&[("service", name), ("step", step.name())], gauge.get());
+            }
+        }
     }
 
     fn connections(&self, out: &mut Exposition, listeners: &[(usize, &str)], named: usize) {
@@ -232,6 +241,14 @@ impl Registry {
         for (at, pool, server) in live() {
             let ejected = self.upstream[at].ejected.load(Relaxed);
             out.sample(&[("upstream", pool), ("server", server)], f64::from(u8::from(ejected)));
+        }
+    }
+
+    fn passes(&self, out: &mut Exposition) {
+        let Some(signs) = self.signs.get() else { return };
+        out.counter("guichet_passes_total", "What befell passes: offered, earned, shown, used up, not valid.");
+        for event in Event::ALL {
+            out.sample(&[("event", event.name())], signs.passes.events.count(event) as f64);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use guichet_core::signs::Step;
+
 /// A number that is set and read whole.
 #[derive(Debug, Default)]
 pub(super) struct Gauge(AtomicU64);
@@ -25,6 +27,8 @@ pub struct AdmissionGauges {
     pub(super) queued: Gauge,
     pub(super) fair_rate: Gauge,
     pub(super) pressure: Gauge,
+    /// Mitigations by step.
+    pub(super) mitigations: [Gauge; Step::ALL.len()],
 }
 
 impl Default for AdmissionGauges {
@@ -37,6 +41,7 @@ impl Default for AdmissionGauges {
             queued: Gauge::default(),
             fair_rate,
             pressure: Gauge::default(),
+            mitigations: Default::default(),
         }
     }
 }
@@ -60,6 +65,13 @@ impl AdmissionGauges {
     /// What one source gets at present, requests a second; infinite where nobody is held to a share.
     pub fn set_fair_rate(&self, requests_per_s: f64) {
         self.fair_rate.set(requests_per_s);
+    }
+
+    /// Mitigations at each step, in the order of [`Step::ALL`].
+    pub fn set_mitigations(&self, counts: &[u32; Step::ALL.len()]) {
+        for (gauge, count) in self.mitigations.iter().zip(counts) {
+            gauge.set(f64::from(*count));
+        }
     }
 
     /// Pressure, from 0 (none) to 1 (all that can be shed is shed).

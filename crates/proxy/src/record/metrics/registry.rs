@@ -13,6 +13,7 @@ use super::super::trace::TraceCounters;
 use super::counters::{LISTENER_SLOTS, SERVICE_SLOTS, UPSTREAM_SLOTS, WorkerBlock};
 use super::gauges::{AdmissionGauges, UpstreamGauges};
 use super::worker::WorkerMetrics;
+use crate::signs::Signs;
 
 macro_rules! slot {
     ($(#[$doc:meta])* $name:ident, $slots:ident) => {
@@ -73,6 +74,7 @@ pub struct Registry {
     pub(super) last_reload_unix_s: AtomicI64,
     pub(super) log: OnceLock<Arc<LogCounters>>,
     pub(super) trace: OnceLock<Arc<TraceCounters>>,
+    pub(super) signs: OnceLock<Arc<Signs>>,
 }
 
 impl Registry {
@@ -90,6 +92,7 @@ impl Registry {
             last_reload_unix_s: AtomicI64::new(0),
             log: OnceLock::new(),
             trace: OnceLock::new(),
+            signs: OnceLock::new(),
         })
     }
 
@@ -158,6 +161,11 @@ impl Registry {
     /// The counters of the access log; the first call counts.
     pub fn set_log(&self, counters: Arc<LogCounters>) {
         drop(self.log.set(counters));
+    }
+
+    /// Where passes are counted; the first call counts.
+    pub fn set_signs(&self, signs: Arc<Signs>) {
+        drop(self.signs.set(signs));
     }
 
     /// The counters of the trace exporter; the first call counts.

@@ -227,7 +227,7 @@ fn labels_are_bounded_whatever_is_registered_and_counted() {
         for (labels, _) in samples {
             let known = [
                 "service", "class", "reason", "standing", "lane", "outcome", "listener", "upstream", "server", "le",
-                "name", "version",
+                "name", "version", "step",
             ];
             assert!(labels.keys().all(|label| known.contains(&label.as_str())), "{name} {labels:?}");
             assert!(!labels.values().any(|value| value.contains("192.0.2.77")), "{name} shows a client's address");

@@ -1,0 +1,42 @@
+//! Signs: what tells attackers from users, found by itself.
+//!
+//! Workers keep a few samples of what comes ([`Sampler`], [`SampleBag`]): each a row of [`Features`]. The brain compares
+//! them with memories of what is usual and of what people of proven standing look like, finds the smallest
+//! [`Signature`]s that cover an excess, and makes [`Mitigation`]s of them, which climb while they are needed, step down
+//! and end. All of it has a fixed size, whatever the number of sources: see [`MEMORY_BYTES`].
+
+mod dimension;
+mod features;
+mod miner;
+mod mitigation;
+mod sample;
+mod service;
+mod signature;
+
+pub use dimension::{Dimension, Kind};
+pub use features::{FeatureHash, FeatureHasher, Features};
+pub use miner::Evidence;
+pub use mitigation::{End, Event, InForce, Mitigation, Step};
+pub use sample::{Sample, SampleBag, Sampler};
+pub use service::{ANSWER_CLIENT_ERRORS, SignsConfig, SignsMode};
+pub use signature::Signature;
+
+pub(crate) use sample::Memory;
+pub(crate) use service::{Doing, ServiceSigns};
+
+use crate::bounds::{
+    SAMPLES_CALM, SAMPLES_EVERYWHERE, SAMPLES_PER_TICK_MAX, SAMPLES_PROVEN, SAMPLES_RECENT_MAX, SERVICES_MAX,
+    SIGNS_BYTES_MAX, WORKER_SAMPLES_MAX,
+};
+
+/// Bytes that all of it takes at most: memories of all services, the bags of all workers, and those on their way.
+pub const MEMORY_BYTES: usize = {
+    let memories = (SAMPLES_CALM + SAMPLES_PROVEN) * size_of::<Features>();
+    let recent = SAMPLES_RECENT_MAX * (size_of::<Sample>() + size_of::<crate::Moment>());
+    let window = 2 * SAMPLES_PER_TICK_MAX * size_of::<Sample>();
+    SERVICES_MAX * (memories + recent + window)
+        + SAMPLES_EVERYWHERE * size_of::<Features>()
+        + 3 * WORKER_SAMPLES_MAX * size_of::<Sample>()
+};
+
+const _: () = assert!(MEMORY_BYTES <= SIGNS_BYTES_MAX);

@@ -1,0 +1,474 @@
+//! The signs of one service: what is usual there, what comes now, and the mitigations that follow.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use super::miner::{Scene, measure, mine};
+use super::mitigation::{COLLATERAL_FACTOR_MAX, End, Event, InForce, Mitigation, Plight, Step};
+use super::sample::Memory;
+use super::{Dimension, Features, Sample, Signature};
+use crate::bounds::{
+    MITIGATIONS_PER_SERVICE_MAX, SAMPLES_CALM, SAMPLES_PROVEN, SAMPLES_RECENT_MAX, SIGNATURES_FORBIDDEN_MAX,
+    SIGNATURES_REMEMBERED_MAX,
+};
+use crate::{Moment, Pressure, ServiceId};
+
+/// Whether signatures are looked for and acted upon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignsMode {
+    /// Found and acted upon.
+    #[default]
+    On,
+    /// Found and told; nothing is done.
+    DryRun,
+    /// Not looked for.
+    Off,
+}
+
+/// How signatures are used at one service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SignsConfig {
+    /// Whether they are looked for and acted upon.
+    pub mode: SignsMode,
+    /// Whether people come here who can be shown a page; programs never are.
+    pub challenges: bool,
+    /// Largest part of the traffic of proven standing that a refusal may hit, 0 to 1. Default 0.001.
+    pub collateral_max: f32,
+}
+
+impl Default for SignsConfig {
+    fn default() -> Self {
+        Self { mode: SignsMode::On, challenges: true, collateral_max: 0.001 }
+    }
+}
+
+/// Value of [`Dimension::Answer`] of a source whose last answers were client errors.
+pub const ANSWER_CLIENT_ERRORS: u32 = 4;
+
+/// Recent requests are looked at over these spans: the shortest that holds enough.
+const SPANS_S: [f32; 3] = [1.0, 3.0, 10.0];
+const SPAN_ENOUGH: usize = 512;
+/// Between two searches, and between two looks at the evidence.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(300);
+const REVIEW_INTERVAL: Duration = Duration::from_secs(1);
+/// The memories of what is usual turn over within this time.
+const TURNOVER_S: f32 = 600.0;
+/// The usual rate is learned with this time constant.
+const RATE_LEARN_S: f32 = 300.0;
+/// Calm must have lasted this long to be learned from.
+const CALM_AFTER: Duration = Duration::from_secs(2);
+/// More than this multiple of what is usual, and so much more a second, is looked into even where nothing is pressed.
+const UNUSUAL_FACTOR: f32 = 3.0;
+const UNUSUAL_PER_S: f32 = 10.0;
+/// A known signature counts as back from this rate on, and must be so many times the usual.
+const BACK_PER_S: f32 = 5.0;
+const BACK_FACTOR: f32 = 3.0;
+/// Whoever the operator ended does not come back at once.
+const ENDED_TERM: Duration = Duration::from_secs(300);
+/// Time constant of the rate of a mitigation.
+const HIT_RATE_S: f32 = 0.5;
+
+/// What one tick says of a service, beside the samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doing {
+    pub(crate) span: Duration,
+    pub(crate) pressure: Pressure,
+    /// Requests that no mitigation turned away were turned away all the same.
+    pub(crate) turned_away: bool,
+    pub(crate) capacity_per_s: f32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    at: Moment,
+    sample: Sample,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    signature: Signature,
+    step: Step,
+    at: Moment,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceSigns {
+    service: ServiceId,
+    config: SignsConfig,
+    calm: Memory,
+    proven: Memory,
+    recent: VecDeque<Recent>,
+    /// Requests of strangers a second: usual, now; and of these, those with errors behind them.
+    usual_per_s: f32,
+    now_per_s: f32,
+    errors_usual_per_s: f32,
+    errors_now_per_s: f32,
+    learned_s: f32,
+    uncalm_at: Moment,
+    hurt_at: Option<Moment>,
+    searched_at: Moment,
+    reviewed_at: Moment,
+    mitigations: Vec<Mitigation>,
+    remembered: Vec<Remembered>,
+    /// What the operator wants no mitigation for, and until when.
+    forbidden: Vec<(Signature, Moment)>,
+}
+
+impl ServiceSigns {
+    pub(crate) fn new(service: ServiceId, config: SignsConfig, seed: u64) -> Self {
+        Self {
+            service,
+            config,
+            calm: Memory::new(SAMPLES_CALM, TURNOVER_S, seed),
+            proven: Memory::new(SAMPLES_PROVEN, TURNOVER_S, seed ^ 0x5EED),
+            recent: VecDeque::new(),
+            usual_per_s: 0.0,
+            now_per_s: 0.0,
+            errors_usual_per_s: 0.0,
+            errors_now_per_s: 0.0,
+            learned_s: 0.0,
+            uncalm_at: Moment(0),
+            hurt_at: None,
+            searched_at: Moment(0),
+            reviewed_at: Moment(0),
+            mitigations: Vec::new(),
+            remembered: Vec::new(),
+            forbidden: Vec::new(),
+        }
+    }
+
+    /// Goes on under another configuration, at another position.
+    pub(crate) fn reconfigure(&mut self, service: ServiceId, config: SignsConfig) {
+        (self.service, self.config) = (service, config);
+        self.mitigations.iter_mut().for_each(|m| m.service = service);
+    }
+
+    pub(crate) fn mitigations(&self) -> &[Mitigation] {
+        &self.mitigations
+    }
+
+    pub(crate) fn mitigations_mut(&mut self) -> &mut Vec<Mitigation> {
+        &mut self.mitigations
+    }
+
+    /// What the hot path acts upon; nothing in a dry run. Harshest first, so that the first match is the one to act on.
+    pub(crate) fn in_force(&self) -> Vec<InForce> {
+        if self.config.mode != SignsMode::On {
+            return Vec::new();
+        }
+        let acted_on = self.mitigations.iter().filter(|m| m.step >= Step::Deprioritise);
+        let mut all: Vec<InForce> = acted_on
+            .map(|m| {
+                // Where no page can be shown, a challenge would be a refusal.
+                let milder = m.step == Step::Challenge && !self.config.challenges;
+                let step = if milder { Step::Deprioritise } else { m.step };
+                InForce {
+                    id: m.id,
+                    signature: m.signature,
+                    step,
+                    tells_who: m.tells_who(),
+                    challenges: self.config.challenges,
+                }
+            })
+            .collect();
+        all.sort_by_key(|m| (core::cmp::Reverse(m.step), m.id));
+        all
+    }
+
+    /// Whether more samples than in calm are wanted.
+    pub(crate) fn is_alert(&self, pressure: Pressure) -> bool {
+        self.config.mode != SignsMode::Off
+            && (pressure != Pressure::Calm || !self.mitigations.is_empty() || self.is_unusual())
+    }
+
+    fn is_unusual(&self) -> bool {
+        self.far_from(self.now_per_s, self.usual_per_s) || self.is_erring()
+    }
+
+    fn is_erring(&self) -> bool {
+        self.far_from(self.errors_now_per_s, self.errors_usual_per_s)
+    }
+
+    fn far_from(&self, now_per_s: f32, usual_per_s: f32) -> bool {
+        self.learned_s > 2.0 && now_per_s > UNUSUAL_FACTOR * usual_per_s + UNUSUAL_PER_S
+    }
+
+    /// Takes in the samples of a tick and moves everything on. `elsewhere`: people of proven standing over all services.
+    pub(crate) fn tick(
+        &mut self,
+        now: Moment,
+        doing: &Doing,
+        samples: &[Sample],
+        elsewhere: &[Features],
+        next_id: &mut u32,
+        events: &mut Vec<Event>,
+    ) {
+        let span_s = doing.span.as_secs_f32().max(1e-3);
+        self.take_in(now, doing, samples, span_s);
+        if doing.turned_away {
+            self.hurt_at = Some(now);
+        }
+        let looks = self.config.mode != SignsMode::Off;
+        let attacked = looks && (doing.pressure == Pressure::Pressed || self.is_unusual());
+        let plight = Plight {
+            attacked,
+            hurting: self.hurt_at.is_some_and(|at| now.since(at) < Duration::from_secs(1)),
+            erring: self.is_erring(),
+            rate_per_s: self.now_per_s,
+            capacity_per_s: doing.capacity_per_s,
+            challenges: self.config.challenges,
+            collateral_max: self.config.collateral_max,
+        };
+        self.forbidden.retain(|(_, until)| now < *until);
+        if attacked {
+            self.recall(now, elsewhere, next_id, events);
+            if now.since(self.searched_at) >= SEARCH_INTERVAL {
+                self.searched_at = now;
+                self.search(now, elsewhere, next_id, events);
+            }
+        }
+        if !self.mitigations.is_empty() && now.since(self.reviewed_at) >= REVIEW_INTERVAL {
+            self.reviewed_at = now;
+            self.review(now, elsewhere);
+        }
+        self.advance(now, &plight, events);
+    }
+
+    fn take_in(&mut self, now: Moment, doing: &Doing, samples: &[Sample], span_s: f32) {
+        let strangers = || samples.iter().filter(|s| s.is_stranger());
+        let rate = strangers().map(|s| s.weight).sum::<f32>() / span_s;
+        let erring = |s: &&Sample| s.features.get(Dimension::Answer) == ANSWER_CLIENT_ERRORS;
+        let errors = strangers().filter(erring).map(|s| s.weight).sum::<f32>() / span_s;
+        let weight = 1.0 - (-span_s / HIT_RATE_S).exp();
+        self.now_per_s += (rate - self.now_per_s) * weight;
+        self.errors_now_per_s += (errors - self.errors_now_per_s) * weight;
+        self.follow_hits(samples, span_s, weight);
+        if doing.pressure != Pressure::Calm || !self.mitigations.is_empty() || self.is_unusual() {
+            self.uncalm_at = now;
+        }
+        let calm = now.since(self.uncalm_at) >= CALM_AFTER || self.uncalm_at == Moment(0);
+        self.calm.regain(span_s);
+        self.proven.regain(span_s);
+        for sample in samples {
+            if sample.is_person() {
+                self.proven.learn(sample);
+            } else if calm && sample.is_stranger() {
+                self.calm.learn(sample);
+            }
+        }
+        if calm {
+            self.learned_s += span_s;
+            let weight = (1.0 - (-span_s / RATE_LEARN_S).exp()).max(span_s / self.learned_s).min(1.0);
+            self.usual_per_s += (rate - self.usual_per_s) * weight;
+            self.errors_usual_per_s += (errors - self.errors_usual_per_s) * weight;
+        }
+        self.recent.extend(strangers().map(|&sample| Recent { at: now, sample }));
+        let surplus = self.recent.len().saturating_sub(SAMPLES_RECENT_MAX);
+        self.recent.drain(..surplus);
+        while self.recent.front().is_some_and(|r| now.since(r.at).as_secs_f32() > SPANS_S[2]) {
+            self.recent.pop_front();
+        }
+    }
+
+    fn follow_hits(&mut self, samples: &[Sample], span_s: f32, weight: f32) {
+        for m in &mut self.mitigations {
+            let hits = samples.iter().filter(|s| s.is_stranger() && m.signature.matches(&s.features));
+            let hits: f32 = hits.map(|s| s.weight).sum();
+            m.hits += f64::from(hits);
+            m.rate_per_s += (hits / span_s - m.rate_per_s) * weight;
+        }
+    }
+
+    /// The recent requests that `keep` holds, and the seconds in which they came.
+    fn lately(&self, now: Moment, keep: impl Fn(&Sample) -> bool) -> (Vec<Sample>, f32) {
+        let oldest_s = self.recent.front().map_or(0.0, |r| now.since(r.at).as_secs_f32());
+        let (mut samples, mut span_s) = (Vec::new(), SPANS_S[0]);
+        for span in SPANS_S {
+            samples.clear();
+            let within = self.recent.iter().filter(|r| now.since(r.at).as_secs_f32() < span && keep(&r.sample));
+            samples.extend(within.map(|r| r.sample));
+            span_s = span;
+            if samples.len() >= SPAN_ENOUGH || oldest_s < span {
+                break;
+            }
+        }
+        (samples, span_s.min(oldest_s + 0.1))
+    }
+
+    fn scene<'a>(&'a self, recent: &'a [Sample], span_s: f32, elsewhere: &'a [Features]) -> Scene<'a> {
+        Scene {
+            recent,
+            span_s,
+            usual: self.calm.features(),
+            usual_per_s: self.usual_per_s,
+            persons: self.proven.features(),
+            elsewhere,
+            collateral_max: COLLATERAL_FACTOR_MAX * self.config.collateral_max,
+        }
+    }
+
+    /// Looks for signatures in what no mitigation covers yet.
+    fn search(&mut self, now: Moment, elsewhere: &[Features], next_id: &mut u32, events: &mut Vec<Event>) {
+        let uncovered = |s: &Sample| !self.mitigations.iter().any(|m| m.signature.matches(&s.features));
+        let (recent, span_s) = self.lately(now, uncovered);
+        let findings = mine(&self.scene(&recent, span_s, elsewhere));
+        for finding in findings {
+            if !self.is_forbidden(&finding.signature) {
+                let born = Mitigation::new(self.service, finding.signature, finding.evidence, now, false);
+                self.add(born, born.evidence.rate_per_s, next_id, events);
+            }
+        }
+    }
+
+    /// Looks whether a pattern that is known is back: then it is acted upon at once.
+    fn recall(&mut self, now: Moment, elsewhere: &[Features], next_id: &mut u32, events: &mut Vec<Event>) {
+        if self.remembered.is_empty() {
+            return;
+        }
+        let (recent, span_s) = self.lately(now, |_| true);
+        let scene = self.scene(&recent, span_s, elsewhere);
+        let mut back = Vec::new();
+        for known in &self.remembered {
+            if self.mitigations.iter().any(|m| m.signature == known.signature) || self.is_forbidden(&known.signature) {
+                continue;
+            }
+            let evidence = measure(&scene, &known.signature);
+            if evidence.rate_per_s >= BACK_PER_S.max(BACK_FACTOR * evidence.usual_per_s) && evidence.samples >= 8 {
+                let mut born = Mitigation::new(self.service, known.signature, evidence, now, true);
+                (born.step, born.peak) = (known.step, known.step);
+                back.push(born);
+            }
+        }
+        for born in back {
+            self.add(born, born.evidence.rate_per_s, next_id, events);
+        }
+    }
+
+    /// Adds one that is needed for so many requests a second; its id, unless all places are held by more needed ones.
+    fn add(
+        &mut self,
+        mut born: Mitigation,
+        needed_per_s: f32,
+        next_id: &mut u32,
+        events: &mut Vec<Event>,
+    ) -> Option<u32> {
+        if self.mitigations.len() >= MITIGATIONS_PER_SERVICE_MAX {
+            // The least needed gives way, if it is less needed than this one; one that the operator holds does not.
+            let least = self.mitigations.iter().enumerate().filter(|(_, m)| m.pinned_until.is_none());
+            let least =
+                least.min_by(|a, b| a.1.rate_per_s.total_cmp(&b.1.rate_per_s)).map(|(at, m)| (at, m.rate_per_s));
+            let (at, rate) = least?;
+            if rate >= needed_per_s {
+                return None;
+            }
+            events.push(Event::Ended(self.mitigations.swap_remove(at), End::Displaced));
+        }
+        *next_id = next_id.wrapping_add(1).max(1);
+        born.id = *next_id;
+        events.push(Event::Born(born));
+        self.mitigations.push(born);
+        Some(born.id)
+    }
+
+    fn is_forbidden(&self, signature: &Signature) -> bool {
+        self.forbidden.iter().any(|(forbidden, _)| forbidden == signature)
+    }
+
+    /// Brings the evidence of all mitigations up to date; what they covered at best stays told.
+    fn review(&mut self, now: Moment, elsewhere: &[Features]) {
+        let (recent, span_s) = self.lately(now, |_| true);
+        let mut mitigations = core::mem::take(&mut self.mitigations);
+        let scene = self.scene(&recent, span_s, elsewhere);
+        for m in &mut mitigations {
+            let seen = measure(&scene, &m.signature);
+            let quiet = seen.rate_per_s < 0.5 * m.evidence.rate_per_s;
+            m.evidence = if quiet {
+                super::Evidence { collateral: seen.collateral, persons: seen.persons, ..m.evidence }
+            } else {
+                seen
+            };
+        }
+        self.mitigations = mitigations;
+    }
+
+    fn advance(&mut self, now: Moment, plight: &Plight, events: &mut Vec<Event>) {
+        let (mut kept, mut ended) = (Vec::with_capacity(self.mitigations.len()), Vec::new());
+        for mut m in core::mem::take(&mut self.mitigations) {
+            let before = m.step;
+            match m.advance(now, plight) {
+                Ok(()) => {
+                    if m.step != before {
+                        events.push(Event::Stepped(m, before));
+                    }
+                    kept.push(m);
+                }
+                Err(why) => ended.push((m, why)),
+            }
+        }
+        self.mitigations = kept;
+        for (m, why) in ended {
+            events.push(Event::Ended(m, why));
+            if why != End::Collateral {
+                self.remember(&m, now);
+            }
+        }
+    }
+
+    fn remember(&mut self, ended: &Mitigation, now: Moment) {
+        if ended.peak < Step::Deprioritise {
+            return;
+        }
+        let new = Remembered { signature: ended.signature, step: ended.peak, at: now };
+        self.remembered.retain(|r| r.signature != ended.signature);
+        if self.remembered.len() >= SIGNATURES_REMEMBERED_MAX
+            && let Some((oldest, _)) = self.remembered.iter().enumerate().min_by_key(|(_, r)| r.at)
+        {
+            self.remembered.swap_remove(oldest);
+        }
+        self.remembered.push(new);
+    }
+
+    /// Acts on a signature of the operator's until then; its id.
+    pub(crate) fn order(
+        &mut self,
+        signature: Signature,
+        step: Step,
+        now: Moment,
+        until: Moment,
+        next_id: &mut u32,
+        events: &mut Vec<Event>,
+    ) -> Option<u32> {
+        self.forbidden.retain(|(forbidden, _)| *forbidden != signature);
+        if let Some(there) = self.mitigations.iter_mut().find(|m| m.signature == signature) {
+            let before = there.step;
+            there.pin(step, now, until);
+            events.push(Event::Stepped(*there, before));
+            return Some(there.id);
+        }
+        let mut born = Mitigation::new(self.service, signature, super::Evidence::default(), now, false);
+        born.pin(step, now, until);
+        // It is more needed than anything found.
+        self.add(born, f32::INFINITY, next_id, events)
+    }
+
+    /// Ends a mitigation; its signature is not acted upon again before `until`, or for a while. Whether it was there.
+    pub(crate) fn end(&mut self, id: u32, now: Moment, until: Option<Moment>, events: &mut Vec<Event>) -> bool {
+        let Some(at) = self.mitigations.iter().position(|m| m.id == id) else { return false };
+        let ended = self.mitigations.remove(at);
+        self.forbid(ended.signature, until.unwrap_or_else(|| now.after(ENDED_TERM)));
+        self.remembered.retain(|r| r.signature != ended.signature);
+        events.push(Event::Ended(ended, End::Operator));
+        true
+    }
+
+    fn forbid(&mut self, signature: Signature, until: Moment) {
+        self.forbidden.retain(|(forbidden, _)| *forbidden != signature);
+        if self.forbidden.len() >= SIGNATURES_FORBIDDEN_MAX
+            && let Some((soonest, _)) = self.forbidden.iter().enumerate().min_by_key(|(_, (_, until))| *until)
+        {
+            self.forbidden.swap_remove(soonest);
+        }
+        self.forbidden.push((signature, until));
+    }
+}
