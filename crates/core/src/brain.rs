@@ -2,10 +2,7 @@
 
 use core::time::Duration;
 
-use crate::bounds::{
-    H2_STREAMS_MAX, MITIGATION_EVENTS_MAX, QUEUE_PER_SERVICE_MAX, SAMPLES_EVERYWHERE, SAMPLES_PER_TICK_MAX,
-    SERVICES_MAX,
-};
+use crate::bounds::{H2_STREAMS_MAX, MITIGATION_EVENTS_MAX, QUEUE_PER_SERVICE_MAX, SAMPLES_EVERYWHERE, SERVICES_MAX};
 use crate::room::{Crowding, RoomWatch};
 use crate::signs::{Doing, Event, InForce, Memory, Mitigation, ServiceSigns, Signature, SignsConfig, Step};
 use crate::surge::SurgeWatch;
@@ -98,8 +95,6 @@ pub struct Brain {
     generation: u64,
 }
 
-/// Samples of one tick while nothing is unusual.
-const SAMPLES_IN_CALM: u32 = 16;
 /// The memory of people of proven standing turns over within this time.
 const EVERYWHERE_TURNOVER_S: f32 = 600.0;
 
@@ -137,11 +132,7 @@ impl Brain {
     fn rules(&self, now: Moment, service: &ServiceBrain, signs: &ServiceSigns) -> Rules {
         Rules {
             mitigations: signs.in_force().into(),
-            samples_per_tick: if signs.is_alert(service.pressure) {
-                SAMPLES_PER_TICK_MAX as u32
-            } else {
-                SAMPLES_IN_CALM
-            },
+            samples_per_tick: signs.samples_per_tick(service.pressure),
             ..service.rules(now, self.surges.surges())
         }
     }

@@ -210,3 +210,17 @@ fn a_window_without_a_span_changes_nothing() {
     let after = brain.tick(Moment(0), &Window::new(1));
     assert_eq!(before.services, after.services);
 }
+
+#[test]
+fn signatures_that_are_off_take_no_samples() {
+    use guichet_core::signs::{SignsConfig, SignsMode};
+    let node = NodeRules { limit: 100, floors: [0; 4] };
+    let service = |mode| {
+        let signs = SignsConfig { mode, ..SignsConfig::default() };
+        ServiceConfig { signs, ..ServiceConfig::default() }
+    };
+    let services = [SignsMode::On, SignsMode::DryRun, SignsMode::Off].map(service).to_vec();
+    let posture = Brain::new(&BrainConfig { services, node, seed: 1 }).posture(Moment(0));
+    let samples: Vec<_> = posture.services.iter().map(|rules| rules.samples_per_tick).collect();
+    assert!(samples[0] > 0 && samples[1] == samples[0] && samples[2] == 0, "{samples:?}");
+}

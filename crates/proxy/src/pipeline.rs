@@ -149,7 +149,8 @@ async fn at_desk(setup: &WorkerSetup, trail: Trail, classified: Classified) -> R
         over_tls: trail.over_tls(),
         now_s: trail.began_unix_s(),
         now_ms: crate::clock::now().0 / 1000,
-        marks: 0,
+        // Whoever sends rubbish gets no cheaper puzzle than it had.
+        marks: 2,
         headers: &head.headers,
         room: rules.and_then(|rules| rules.room.as_ref()),
         note_place: &|place| setup.admission.note_place(class.service_position, place),

@@ -8,8 +8,8 @@ use super::mitigation::{COLLATERAL_FACTOR_MAX, End, Event, InForce, Mitigation, 
 use super::sample::Memory;
 use super::{Dimension, Features, Sample, Signature};
 use crate::bounds::{
-    MITIGATIONS_PER_SERVICE_MAX, SAMPLES_CALM, SAMPLES_PROVEN, SAMPLES_RECENT_MAX, SIGNATURES_FORBIDDEN_MAX,
-    SIGNATURES_REMEMBERED_MAX,
+    MITIGATIONS_PER_SERVICE_MAX, SAMPLES_CALM, SAMPLES_PER_TICK_MAX, SAMPLES_PROVEN, SAMPLES_RECENT_MAX,
+    SIGNATURES_FORBIDDEN_MAX, SIGNATURES_REMEMBERED_MAX,
 };
 use crate::{Moment, Pressure, ServiceId};
 
@@ -48,6 +48,8 @@ pub const ANSWER_CLIENT_ERRORS: u32 = 4;
 /// Recent requests are looked at over these spans: the shortest that holds enough.
 const SPANS_S: [f32; 3] = [1.0, 3.0, 10.0];
 const SPAN_ENOUGH: usize = 512;
+/// Samples of one tick while nothing is unusual.
+const SAMPLES_IN_CALM: u32 = 16;
 /// Between two searches, and between two looks at the evidence.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(300);
 const REVIEW_INTERVAL: Duration = Duration::from_secs(1);
@@ -176,10 +178,14 @@ impl ServiceSigns {
         all
     }
 
-    /// Whether more samples than in calm are wanted.
-    pub(crate) fn is_alert(&self, pressure: Pressure) -> bool {
-        self.config.mode != SignsMode::Off
-            && (pressure != Pressure::Calm || !self.mitigations.is_empty() || self.is_unusual())
+    /// Requests of one tick that are wanted as samples: none where signatures are off, more while something is unusual.
+    pub(crate) fn samples_per_tick(&self, pressure: Pressure) -> u32 {
+        let alert = pressure != Pressure::Calm || !self.mitigations.is_empty() || self.is_unusual();
+        match self.config.mode {
+            SignsMode::Off => 0,
+            SignsMode::On | SignsMode::DryRun if alert => SAMPLES_PER_TICK_MAX as u32,
+            SignsMode::On | SignsMode::DryRun => SAMPLES_IN_CALM,
+        }
     }
 
     fn is_unusual(&self) -> bool {

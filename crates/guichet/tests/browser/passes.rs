@@ -79,11 +79,19 @@ fn a_code_from_a_person_lets_in_and_a_wrong_one_says_so() {
     let code = guichet(&house, &["pass", "issue", "--uses", "1"]);
     browser.submit("#code", code.split_whitespace().next().unwrap());
     wait_for_portal(&mut browser);
-    // Used up: nobody else gets in with it.
+    // Used up: nobody else gets in with it. Where a mitigation refuses, a code is the only way.
+    guichet(&house, &["mitigations", "add", "portal", "refuse", "method=GET", "--for", "10m"]);
     browser.call("Network.clearBrowserCookies", json!({}));
-    browser.open(&format!("{portal}/suivi?id=CG100000003FR"), 320, "en");
+    let visit = browser.open(&format!("{portal}/suivi?id=CG100000003FR"), 320, "en");
+    assert_eq!(visit.status, 429);
+    check(&mut browser, &house, "mitigated", &visit, "en", 320);
+    assert_eq!(browser.evaluate("document.querySelectorAll('form').length"), json!(1));
     let visit = browser.submit("#code", code.split_whitespace().next().unwrap());
     assert_eq!(visit.status, 403);
+    let code = guichet(&house, &["pass", "issue", "--uses", "1"]);
+    browser.open(&format!("{portal}/suivi?id=CG100000003FR"), 320, "en");
+    browser.submit("#code", code.split_whitespace().next().unwrap());
+    wait_for_portal(&mut browser);
 }
 
 /// Hundreds of people a second, each from an address of its own, each asking once: more than the service can take.

@@ -149,7 +149,7 @@ fn page(reason: Reason, language: Language) -> Pieces {
 
 /// The `type` of a problem document. Three are those that the IETF draft on RateLimit fields registers with IANA; for
 /// the rest, a tag URI (RFC 4151) that names and need not be fetched.
-pub(super) fn problem_type(reason: Reason) -> String {
+pub(crate) fn problem_type(reason: Reason) -> String {
     match reason.problem_type() {
         known @ ("quota-exceeded" | "temporary-reduced-capacity" | "abnormal-usage-detected") => {
             format!("https://iana.org/assignments/http-problem-types#{known}")

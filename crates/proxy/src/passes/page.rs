@@ -15,9 +15,9 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::room::ROOM_COOKIE;
-use super::{Offer, PATH, RoomStanding, room_url};
+use super::{Offer, PATH, RoomStanding, earnable, room_url};
 use crate::body::Body;
-use crate::pages::{Kind, Language, STYLE, escape_html};
+use crate::pages::{Kind, Language, STYLE, escape_html, problem_type};
 use crate::record::Reference;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -244,9 +244,6 @@ impl Frame<'_> {
             Language::English => (text.title_en, text.text_en),
             Language::French => (text.title_fr, text.text_fr),
         };
-        let (to, puzzle) = (escaped(&offer.to), &offer.puzzle);
-        let wait_url = escaped(&offer.wait_url());
-        let wait = seconds(self.language, offer.wait_s);
         let mut main = format!("<p class=\"lead\">{}</p>\n", escaped(lead));
         if offer.to.is_empty() {
             let _ = writeln!(main, "<p>{}</p>", words.sent);
@@ -254,8 +251,21 @@ impl Frame<'_> {
         if wrong_code {
             let _ = writeln!(main, "<p class=\"lead\" role=\"alert\">{}</p>", words.code_wrong);
         }
-        let _ = write!(
-            main,
+        // Who is refused for what it looks like gets in with a code alone: a robot can calculate and wait.
+        let mut head = String::new();
+        if earnable(reason) {
+            main += &self.work_form(offer);
+            main += &self.wait_form(offer);
+            // No automatic reload here: people who read slowly would lose the page (WCAG 2.2.1). Who waits has chosen to.
+            head = format!("<script src=\"{PATH}check.js\" defer></script>\n");
+        }
+        main += &self.code_form(offer);
+        self.page(title, &head, &main)
+    }
+
+    fn work_form(&self, offer: &Offer) -> String {
+        let words = self.words();
+        format!(
             "<form id=\"work\" method=\"post\" action=\"{PATH}work\" hidden data-bits=\"{bits}\" data-parts=\"{WORK_PARTS}\" \
              data-worker=\"{PATH}worker.js\" data-working=\"{working}\" data-done=\"{done}\" data-waiting=\"{waiting}\" \
              data-wait=\"{wait_url}\" data-seconds=\"{wait_s}\">\n<h2>{in_short}</h2>\n<p>{scripts}</p>\n\
@@ -266,29 +276,41 @@ impl Frame<'_> {
             working = words.working,
             done = words.done,
             waiting = words.waiting,
+            wait_url = escaped(&offer.wait_url()),
             wait_s = offer.wait_s,
             in_short = words.in_short,
             scripts = words.scripts,
-        );
-        let _ = write!(
-            main,
+            puzzle = offer.puzzle,
+            to = escaped(&offer.to),
+        )
+    }
+
+    fn wait_form(&self, offer: &Offer) -> String {
+        let words = self.words();
+        format!(
             "<h2>{}</h2>\n<p>{}</p>\n<form method=\"get\" action=\"{PATH}wait\">\n\
-             <input type=\"hidden\" name=\"place\" value=\"{}\"><input type=\"hidden\" name=\"to\" value=\"{to}\">\n\
-             <button>{}</button>\n</form>\n<h2>{}</h2>\n<form method=\"post\" action=\"{PATH}code\">\n\
+             <input type=\"hidden\" name=\"place\" value=\"{}\"><input type=\"hidden\" name=\"to\" value=\"{}\">\n\
+             <button>{}</button>\n</form>\n",
+            words.without,
+            words.without_text.replace("{s}", &seconds(self.language, offer.wait_s)),
+            offer.place,
+            escaped(&offer.to),
+            words.wait,
+        )
+    }
+
+    fn code_form(&self, offer: &Offer) -> String {
+        let words = self.words();
+        format!(
+            "<h2>{}</h2>\n<form method=\"post\" action=\"{PATH}code\">\n\
              <label for=\"code\">{}</label>\n<input type=\"text\" id=\"code\" name=\"code\" autocomplete=\"off\" \
              autocapitalize=\"characters\" spellcheck=\"false\" required maxlength=\"40\">\n\
-             <input type=\"hidden\" name=\"to\" value=\"{to}\">\n<button>{}</button>\n</form>\n",
-            words.without,
-            words.without_text.replace("{s}", &wait),
-            offer.place,
-            words.wait,
+             <input type=\"hidden\" name=\"to\" value=\"{}\">\n<button>{}</button>\n</form>\n",
             words.code,
             words.code_label,
+            escaped(&offer.to),
             words.code_send,
-        );
-        // No automatic reload here: people who read slowly would lose the page (WCAG 2.2.1). Who waits has chosen to.
-        let head = format!("<script src=\"{PATH}check.js\" defer></script>\n");
-        self.page(title, &head, &main)
+        )
     }
 
     /// For applications: how to earn a pass, as members of the problem document (docs/passes.md).
@@ -299,19 +321,23 @@ impl Frame<'_> {
             Language::French => (text.title_fr, text.text_fr),
         };
         let instance = self.reference.map(|reference| format!("tag:guichet.invalid,2026:refusals/{reference}"));
-        let document = json!({
-            "type": format!("tag:guichet.invalid,2026:problems/{}", reason.problem_type()),
+        let mut document = json!({
+            "type": problem_type(reason),
             "title": title,
             "status": reason.status(),
             "detail": detail,
             "instance": instance,
             "retry_after_s": offer.wait_s,
-            "work": {
+            "code": { "submit": format!("{PATH}code") },
+        });
+        if earnable(reason) {
+            document["work"] = json!({
                 "algorithm": "sha256-parts", "puzzle": offer.puzzle, "bits": offer.bits, "parts": WORK_PARTS,
                 "submit": format!("{PATH}work"),
-            },
-            "waiting": { "place": offer.place, "wait_s": offer.wait_s, "collect": offer.wait_url() },
-        });
+            });
+            let (place, wait_s) = (&offer.place, offer.wait_s);
+            document["waiting"] = json!({ "place": place, "wait_s": wait_s, "collect": offer.wait_url() });
+        }
         format!("{document}\n")
     }
 
@@ -366,7 +392,7 @@ impl Frame<'_> {
             };
             let reason = Reason::WaitingRoom;
             let document = json!({
-                "type": format!("tag:guichet.invalid,2026:problems/{}", reason.problem_type()),
+                "type": problem_type(reason),
                 "title": reason.visitor_text().title_en,
                 "status": reason.status(),
                 "detail": text,
