@@ -21,7 +21,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     Tool { name: "git", programs: &["git"], package: "git" },
     Tool { name: "C++ compiler (fuzzing)", programs: &["c++", "g++", "clang++"], package: "g++" },
     Tool { name: "python3 with pip", programs: &["python3"], package: "python3-pip" },
@@ -30,6 +30,7 @@ const TOOLS: [Tool; 11] = [
     Tool { name: "curl with HTTP/2", programs: &["curl"], package: "curl" },
     Tool { name: "nginx", programs: &["nginx"], package: "nginx-light" },
     Tool { name: "haproxy", programs: &["haproxy"], package: "haproxy" },
+    Tool { name: "postgresql", programs: &["pg_ctl", "pg_ctlcluster"], package: "postgresql" },
     Tool { name: "litmus (WebDAV)", programs: &["litmus"], package: "litmus" },
     Tool { name: "cadaver (WebDAV)", programs: &["cadaver"], package: "cadaver" },
     Tool {

@@ -7,6 +7,7 @@ use crate::estate::{Estate, Options};
 use crate::participant::{self, Participant};
 use crate::seed_large::{self, Seed};
 use crate::service::Service;
+use crate::store::Database;
 use crate::terminal::{self, Terminal};
 use crate::terminals::{self, Terminals};
 use crate::till::{self, Till};
@@ -106,6 +107,9 @@ pub struct Verify {
     /// Folder of the databases; the services may be running.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// The stores are in PostgreSQL.
+    #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+    pub database: Option<Database>,
     /// What clients were told is done: lines of `SERVICE ROUTE KEY`. Each must be there exactly once.
     #[arg(long, value_name = "FILE")]
     pub acknowledged: Option<PathBuf>,
@@ -120,6 +124,9 @@ pub struct Common {
     /// Folder of the databases, one file a service; made if need be.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Keep the stores in PostgreSQL, a schema a service; keys stay in the folder.
+    #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+    pub database: Option<Database>,
     /// Declared capacity (TOML), for drills; without it there are no artificial costs.
     #[arg(long, value_name = "FILE")]
     pub capacity: Option<PathBuf>,
@@ -239,7 +246,8 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
     let elsewhere = common.peers.clone();
     let (message_centre, telephone, cards) = (common.message_centre, common.telephone, common.cards);
     let (data, banks) = (common.data.clone(), common.banks.clone());
-    let options = Options { listen, data, capacity, elsewhere, message_centre, telephone, cards, banks };
+    let database = common.database.clone();
+    let options = Options { listen, data, database, capacity, elsewhere, message_centre, telephone, cards, banks };
     let estate = Estate::start(&options).await?;
     announce(&estate)?;
     tokio::select! {
@@ -253,7 +261,7 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Exit status 1 says that an invariant is broken; what can't be read at all is an error.
 async fn verify_stores(options: &Verify) -> anyhow::Result<ExitCode> {
-    let findings = verify::verify(&options.data, options.acknowledged.as_deref()).await?;
+    let findings = verify::verify(&options.data, options.database.as_ref(), options.acknowledged.as_deref()).await?;
     let text = if options.json { serde_json::to_string(&findings)? + "\n" } else { verify::table(&findings) };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -77,7 +77,7 @@ impl Passwords {
         let _waiting = Waiting::join(&self.waiting)?;
         let closed = |_| Problem::busy("the service is closing");
         let permit = Arc::clone(&self.checks).acquire_owned().await.map_err(closed)?;
-        let phc: Option<String> = sqlx::query_scalar("SELECT phc FROM credential WHERE user = ?")
+        let phc: Option<String> = sqlx::query_scalar("SELECT phc FROM credential WHERE \"user\" = $1")
             .bind(name)
             .fetch_optional(&self.store.reader)
             .await?;
@@ -135,7 +135,7 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
         .zip(VERIFIERS.chunks_exact(HASH_BYTES))
         .map(|(n, hash)| (ids::user(n), phc_string(&ids::user(n), hash)))
         .collect();
-    seed::insert(tx, "INSERT INTO credential SELECT value->>0, value->>1 FROM json_each(?)", &rows).await
+    seed::insert(tx, "INSERT INTO credential SELECT value->>0, value->>1 FROM json_each($1)", &rows).await
 }
 
 /// Computes the content of `seed/verifiers.bin`: a hash of 32 bytes a user.

@@ -5,7 +5,7 @@ use crate::kit::Kit;
 use crate::peers::Peers;
 use crate::service::Service;
 use crate::smsc::Telephone;
-use crate::store::{Store, Tx};
+use crate::store::{Database, Place, Store, Tx};
 use crate::{app, bank, counter, identity, parcels, portal, rails, server, staff, vault};
 use anyhow::{Context, ensure};
 use axum::Router;
@@ -22,6 +22,8 @@ pub struct Options {
     pub listen: Vec<(Service, SocketAddr)>,
     /// Folder of the databases, one file a service; made if need be.
     pub data: PathBuf,
+    /// PostgreSQL instead of files, a schema a service; keys stay in the folder.
+    pub database: Option<Database>,
     /// Services that run elsewhere, for those here that ask them; a service that is here too is asked here.
     pub elsewhere: Vec<(Service, SocketAddr)>,
     /// Message centre (SMPP 3.4) to which the rails hand text messages; without it and without `telephone` they only wait.
@@ -70,6 +72,7 @@ impl Estate {
             None => None,
         };
         make_folder(&options.data)?;
+        let place = Place { dir: &options.data, database: options.database.as_ref() };
         let (stop, stopped) = watch::channel(false);
         let mut estate = Self {
             addresses: Vec::new(),
@@ -90,7 +93,7 @@ impl Estate {
             (centre, estate.telephone) = (Some(telephone.centre), Some(telephone.page));
         }
         for (service, listener) in bound {
-            let store = open(&options.data, service).await?;
+            let store = open(place, service).await?;
             let kit = Kit::new(service, store.clone(), options.capacity.of(service), peers.clone());
             if service == Service::Rails {
                 let cards = for_cards.take();
@@ -148,7 +151,8 @@ pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Opens the store of a service, with its test data at first start.
-pub(crate) async fn open(data: &Path, service: Service) -> anyhow::Result<Store> {
+pub(crate) async fn open(place: impl Into<Place<'_>>, service: Service) -> anyhow::Result<Store> {
+    let place = place.into();
     let migrations = match service {
         Service::Portal => portal::MIGRATIONS,
         Service::App => app::MIGRATIONS,
@@ -160,9 +164,9 @@ pub(crate) async fn open(data: &Path, service: Service) -> anyhow::Result<Store>
         Service::Parcels => parcels::MIGRATIONS,
         Service::Staff => staff::MIGRATIONS,
     };
-    let (store, fresh) = Store::open(data, service, migrations).await?;
+    let (store, fresh) = Store::open(place, service, migrations).await?;
     if let Some(mut tx) = fresh {
-        seed(service, &mut tx, data).await.with_context(|| format!("{}: test data", service.name()))?;
+        seed(service, &mut tx, place.dir).await.with_context(|| format!("{}: test data", service.name()))?;
         tx.commit().await?;
     }
     match service {

@@ -79,7 +79,7 @@ pub(crate) async fn book(tx: &mut Tx, movement: &Movement<'_>) -> Result<i64, Un
     let &Movement { kind, reference, from, to, amount_cents, at_ms } = movement;
     debug_assert!(amount_cents > 0 && from != to);
     let (balance, floor): (i64, Option<i64>) =
-        sqlx::query_as("SELECT balance_cents, floor_cents FROM account WHERE id = ?")
+        sqlx::query_as("SELECT balance_cents, floor_cents FROM account WHERE id = $1")
             .bind(from)
             .fetch_one(&mut **tx)
             .await?;
@@ -87,22 +87,22 @@ pub(crate) async fn book(tx: &mut Tx, movement: &Movement<'_>) -> Result<i64, Un
     if floor.is_some_and(|floor| after < floor) {
         return Err(Unbooked::Funds);
     }
-    let journal = sqlx::query("INSERT INTO journal (at_ms, kind, reference) VALUES (?, ?, ?)")
-        .bind(at_ms)
-        .bind(kind)
-        .bind(reference)
-        .execute(&mut **tx)
-        .await?
-        .last_insert_rowid();
+    let journal: i64 =
+        sqlx::query_scalar("INSERT INTO journal (at_ms, kind, reference) VALUES ($1, $2, $3) RETURNING id")
+            .bind(at_ms)
+            .bind(kind)
+            .bind(reference)
+            .fetch_one(&mut **tx)
+            .await?;
     for (account, amount) in [(from, -amount_cents), (to, amount_cents)] {
         let balance: i64 = sqlx::query_scalar(
-            "UPDATE account SET balance_cents = balance_cents + ? WHERE id = ? RETURNING balance_cents",
+            "UPDATE account SET balance_cents = balance_cents + $1 WHERE id = $2 RETURNING balance_cents",
         )
         .bind(amount)
         .bind(account)
         .fetch_one(&mut **tx)
         .await?;
-        sqlx::query("INSERT INTO entry (journal, account, amount_cents, balance_cents) VALUES (?, ?, ?, ?)")
+        sqlx::query("INSERT INTO entry (journal, account, amount_cents, balance_cents) VALUES ($1, $2, $3, $4)")
             .bind(journal)
             .bind(account)
             .bind(amount)
@@ -118,11 +118,11 @@ pub(crate) type Opening = (String, String, Option<String>, &'static str, i64);
 
 /// Opens accounts, their money coming from [`WORLD`] in one journal entry; they can't go below zero.
 pub(crate) async fn open_accounts(tx: &mut Tx, accounts: &[Opening], at_ms: i64) -> anyhow::Result<()> {
-    sqlx::query("INSERT INTO account (id, owner, label) VALUES (?, '', 'outside the bank')")
+    sqlx::query("INSERT INTO account (id, owner, label) VALUES ($1, '', 'outside the bank')")
         .bind(WORLD)
         .execute(&mut **tx)
         .await?;
-    let sql = "INSERT INTO account SELECT value->>0, value->>1, value->>2, value->>3, value->>4, 0 FROM json_each(?)";
+    let sql = "INSERT INTO account SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), 0 FROM json_each($1)";
     crate::seed::insert(tx, sql, accounts).await?;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "INSERT INTO journal (at_ms, kind, reference) VALUES ({at_ms}, 'opening', 'opening balances');
@@ -141,7 +141,7 @@ pub(crate) async fn open_accounts(tx: &mut Tx, accounts: &[Opening], at_ms: i64)
 pub(crate) const INVARIANTS: [Invariant; 7] = [
     zero(
         "each transaction sums to zero",
-        "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY journal HAVING sum(amount_cents) <> 0)",
+        "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY journal HAVING sum(amount_cents) <> 0) s",
     ),
     zero("no money came or went: all balances sum to zero", "SELECT coalesce(sum(balance_cents), 0) FROM account"),
     zero(
@@ -151,7 +151,7 @@ pub(crate) const INVARIANTS: [Invariant; 7] = [
     ),
     zero(
         "each entry tells the balance that it left",
-        "SELECT count(*) FROM (SELECT balance_cents, sum(amount_cents) OVER (PARTITION BY account ORDER BY id) AS so_far FROM entry)
+        "SELECT count(*) FROM (SELECT balance_cents, sum(amount_cents) OVER (PARTITION BY account ORDER BY id) AS so_far FROM entry) s
          WHERE balance_cents <> so_far",
     ),
     zero("no account is below its floor", "SELECT count(*) FROM account WHERE balance_cents < floor_cents"),

@@ -26,7 +26,7 @@ pub(crate) const SCHEMA: &str = "
 CREATE TABLE sign_in (state_hash BLOB PRIMARY KEY, nonce TEXT NOT NULL, verifier TEXT NOT NULL, issuer TEXT NOT NULL, expires_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX sign_in_age ON sign_in (expires_ms);
 CREATE TABLE identity_keys (id INTEGER PRIMARY KEY CHECK (id = 1), jwks TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
-CREATE TABLE told_by_identity (user TEXT PRIMARY KEY, claims TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE told_by_identity (\"user\" TEXT PRIMARY KEY, claims TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// A service that relies on the identity service.
@@ -240,8 +240,8 @@ impl Relying {
         let user = user.ok_or_else(|| failed("this person is not known here"))?;
         let mut tx = self.kit.store.begin().await?;
         sqlx::query(
-            "INSERT INTO told_by_identity (user, claims, at_ms) VALUES ($1, $2, $3)
-             ON CONFLICT (user) DO UPDATE SET claims = excluded.claims, at_ms = excluded.at_ms",
+            "INSERT INTO told_by_identity (\"user\", claims, at_ms) VALUES ($1, $2, $3)
+             ON CONFLICT (\"user\") DO UPDATE SET claims = excluded.claims, at_ms = excluded.at_ms",
         )
         .bind(&user.name)
         .bind(claims.to_string())
@@ -271,7 +271,7 @@ impl Relying {
 
     /// What the identity service told of a user at the last sign-in through it.
     pub(crate) async fn told(&self, user: &User) -> Result<Option<Value>, Problem> {
-        let text: Option<String> = sqlx::query_scalar("SELECT claims FROM told_by_identity WHERE user = $1")
+        let text: Option<String> = sqlx::query_scalar("SELECT claims FROM told_by_identity WHERE \"user\" = $1")
             .bind(&user.name)
             .fetch_optional(&self.kit.store.reader)
             .await?;

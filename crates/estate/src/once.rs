@@ -87,7 +87,7 @@ impl<'a> Turn<'a> {
         let guard = Guard(under_way.clone(), mark);
         let mut tx = store.begin().await?;
         let known: Option<(Vec<u8>, i64, String)> = sqlx::query_as(
-            "SELECT body_hash, status, answer FROM idempotency WHERE caller = ? AND route = ? AND key = ? AND at_ms > ?",
+            "SELECT body_hash, status, answer FROM idempotency WHERE caller = $1 AND route = $2 AND key = $3 AND at_ms > $4",
         )
         .bind(demand.caller)
         .bind(demand.route)
@@ -116,13 +116,14 @@ impl<'a> Turn<'a> {
         let now = now_ms();
         sqlx::query(
             "DELETE FROM idempotency WHERE (caller, route, key) IN
-             (SELECT caller, route, key FROM idempotency WHERE at_ms <= ? ORDER BY at_ms LIMIT ?)",
+             (SELECT caller, route, key FROM idempotency WHERE at_ms <= $1 ORDER BY at_ms LIMIT $2)",
         )
         .bind(now - IDEMPOTENCY_LIFE_MS)
         .bind(IDEMPOTENCY_PURGE_MAX)
         .execute(&mut *self.tx)
         .await?;
-        sqlx::query("INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO idempotency VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (caller, route, key) DO UPDATE SET
+             body_hash = excluded.body_hash, status = excluded.status, answer = excluded.answer, at_ms = excluded.at_ms")
             .bind(self.demand.caller)
             .bind(self.demand.route)
             .bind(self.demand.key)

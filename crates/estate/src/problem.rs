@@ -58,7 +58,7 @@ impl Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        if matches!(error, sqlx::Error::PoolTimedOut) {
+        if crate::store::away(&error) {
             return Self::busy("the service waits for its store");
         }
         Self::internal(&error)

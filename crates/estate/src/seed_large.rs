@@ -7,11 +7,11 @@ use crate::bounds::{LARGE_ACCOUNTS, LARGE_PARCELS, LARGE_ROWS_AT_ONCE, PARCELS_S
 use crate::ids;
 use crate::seed;
 use crate::service::Service;
-use crate::store::{Store, Tx};
+use crate::store::{Database, Place, Store, Tx};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Options of `seed`.
@@ -20,6 +20,9 @@ pub struct Seed {
     /// Folder of the databases; no service may be running on it.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Keep the stores in PostgreSQL, a schema a service; keys stay in the folder.
+    #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+    pub database: Option<Database>,
     /// How much.
     #[arg(long, value_enum, default_value_t = Size::Small)]
     pub size: Size,
@@ -47,13 +50,14 @@ const SCANS: u32 = 3;
 pub(crate) async fn run(options: &Seed) -> anyhow::Result<ExitCode> {
     let began = std::time::Instant::now();
     crate::estate::make_folder(&options.data)?;
+    let place = Place { dir: &options.data, database: options.database.as_ref() };
     for service in Service::ALL {
-        crate::estate::open(&options.data, service).await?.close().await;
+        crate::estate::open(place, service).await?.close().await;
     }
     let mut words = format!("{USERS} users");
     if options.size == Size::Large {
         let large = Large { accounts: LARGE_ACCOUNTS, parcels: LARGE_PARCELS };
-        let rows = fill(&options.data, large).await?;
+        let rows = fill(place, large).await?;
         words = format!("{words}, and {rows} rows of the large test data");
     }
     let mut out = std::io::stdout().lock();
@@ -62,11 +66,12 @@ pub(crate) async fn run(options: &Seed) -> anyhow::Result<ExitCode> {
 }
 
 /// Fills the stores of a folder; those that are full already stay as they are. The rows that were added.
-pub(crate) async fn fill(data: &Path, large: Large) -> anyhow::Result<u64> {
-    let bank = crate::estate::open(data, Service::Bank).await?;
+pub(crate) async fn fill(place: impl Into<Place<'_>>, large: Large) -> anyhow::Result<u64> {
+    let place = place.into();
+    let bank = crate::estate::open(place, Service::Bank).await?;
     let added = accounts(&bank, large.accounts).await.context("accounts")?;
     bank.close().await;
-    let store = crate::estate::open(data, Service::Parcels).await?;
+    let store = crate::estate::open(place, Service::Parcels).await?;
     let added = added + parcels(&store, large.parcels).await.context("parcels")?;
     store.close().await;
     Ok(added)
@@ -84,11 +89,11 @@ fn cents(n: u32) -> i64 {
 
 async fn accounts(store: &Store, count: u32) -> anyhow::Result<u64> {
     let mut tx = store.begin().await?;
-    if count == 0 || there(&mut tx, "SELECT 1 FROM account WHERE id = ?", &format!("large-{:08}", 0)).await? {
+    if count == 0 || there(&mut tx, "SELECT 1 FROM account WHERE id = $1", &format!("large-{:08}", 0)).await? {
         return Ok(0);
     }
     let journal: i64 = sqlx::query_scalar(
-        "INSERT INTO journal (at_ms, kind, reference) VALUES (?, 'opening', 'large test data') RETURNING id",
+        "INSERT INTO journal (at_ms, kind, reference) VALUES ($1, 'opening', 'large test data') RETURNING id",
     )
     .bind(seed::today_ms())
     .fetch_one(&mut *tx)
@@ -98,12 +103,12 @@ async fn accounts(store: &Store, count: u32) -> anyhow::Result<u64> {
         let row = |n: u32| (format!("large-{n:08}"), format!("holder{n:08}"), ids::iban(USERS + n, 1), cents(n));
         let rows: Vec<_> = (from..to).map(row).collect();
         let sql = "INSERT INTO account (id, owner, iban, label, balance_cents, floor_cents)
-                   SELECT value->>0, value->>1, value->>2, 'Compte courant', value->>3, 0 FROM json_each(?)";
+                   SELECT value->>0, value->>1, value->>2, 'Compte courant', CAST(value->>3 AS BIGINT), 0 FROM json_each($1)";
         seed::insert(&mut tx, sql, &rows).await?;
     }
     sqlx::query(
         "INSERT INTO entry (journal, account, amount_cents, balance_cents)
-         SELECT ?, id, balance_cents, balance_cents FROM account WHERE id LIKE 'large-%' AND balance_cents <> 0 ORDER BY id",
+         SELECT $1, id, balance_cents, balance_cents FROM account WHERE id LIKE 'large-%' AND balance_cents <> 0 ORDER BY id",
     )
     .bind(journal)
     .execute(&mut *tx)
@@ -112,12 +117,12 @@ async fn accounts(store: &Store, count: u32) -> anyhow::Result<u64> {
         .fetch_one(&mut *tx)
         .await?;
     let world: i64 = sqlx::query_scalar(
-        "UPDATE account SET balance_cents = balance_cents - ? WHERE id = 'world' RETURNING balance_cents",
+        "UPDATE account SET balance_cents = balance_cents - $1 WHERE id = 'world' RETURNING balance_cents",
     )
     .bind(total)
     .fetch_one(&mut *tx)
     .await?;
-    sqlx::query("INSERT INTO entry (journal, account, amount_cents, balance_cents) VALUES (?, 'world', ?, ?)")
+    sqlx::query("INSERT INTO entry (journal, account, amount_cents, balance_cents) VALUES ($1, 'world', $2, $3)")
         .bind(journal)
         .bind(-total)
         .bind(world)
@@ -129,7 +134,7 @@ async fn accounts(store: &Store, count: u32) -> anyhow::Result<u64> {
 
 async fn parcels(store: &Store, count: u32) -> anyhow::Result<u64> {
     let mut tx = store.begin().await?;
-    let known = "SELECT 1 FROM parcel WHERE id = ?";
+    let known = "SELECT 1 FROM parcel WHERE id = $1";
     if count == 0 || there(&mut tx, known, &ids::parcel(PARCELS_SEEDED)).await? {
         return Ok(0);
     }
@@ -142,7 +147,7 @@ async fn parcels(store: &Store, count: u32) -> anyhow::Result<u64> {
         let rows: Vec<_> = numbers().map(|n| (ids::parcel(n), entry(n))).collect();
         seed::insert(
             &mut tx,
-            "INSERT INTO parcel SELECT value->>0, 'Colissimo', value->>1, 'FR' FROM json_each(?)",
+            "INSERT INTO parcel SELECT value->>0, 'Colissimo', CAST(value->>1 AS BIGINT), 'FR' FROM json_each($1)",
             &rows,
         )
         .await?;
@@ -156,7 +161,7 @@ async fn parcels(store: &Store, count: u32) -> anyhow::Result<u64> {
                 })
             })
             .collect();
-        let sql = "INSERT INTO scan SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>4, x'' FROM json_each(?)";
+        let sql = "INSERT INTO scan SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>4 AS BIGINT), zeroblob(0) FROM json_each($1)";
         seed::insert(&mut tx, sql, &scans).await?;
     }
     tx.commit().await?;
@@ -166,6 +171,7 @@ async fn parcels(store: &Store, count: u32) -> anyhow::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[tokio::test]
     async fn large_test_data_are_the_same_each_time_and_keep_what_must_hold() {
@@ -186,7 +192,7 @@ mod tests {
         assert_eq!(fill(one.path(), large).await.unwrap(), 0, "full already");
         assert_eq!(digest(one.path()).await, digest(two.path()).await);
         assert_eq!(digest(one.path()).await.0, 25_000);
-        let findings = crate::verify::verify(one.path(), None).await.unwrap();
+        let findings = crate::verify::verify(one.path(), None, None).await.unwrap();
         let broken: Vec<_> = findings.iter().filter(|finding| !finding.ok).collect();
         assert!(broken.is_empty(), "{broken:?}");
     }

@@ -52,20 +52,20 @@ impl Sessions {
         let token = URL_SAFE_NO_PAD.encode(bytes);
         let now = now_ms();
         let mut tx = self.store.begin().await?;
-        sqlx::query("DELETE FROM session WHERE user = ? AND expires_ms <= ?")
+        sqlx::query("DELETE FROM session WHERE \"user\" = $1 AND expires_ms <= $2")
             .bind(&user.name)
             .bind(now)
             .execute(&mut *tx)
             .await?;
         sqlx::query(
             "DELETE FROM session WHERE token_hash IN
-             (SELECT token_hash FROM session WHERE user = ? ORDER BY created_ms DESC LIMIT -1 OFFSET ?)",
+             (SELECT token_hash FROM session WHERE \"user\" = $1 ORDER BY created_ms DESC LIMIT 9223372036854775807 OFFSET $2)",
         )
         .bind(&user.name)
         .bind(SESSIONS_PER_USER_MAX - 1)
         .execute(&mut *tx)
         .await?;
-        sqlx::query("INSERT INTO session VALUES (?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO session VALUES ($1, $2, $3, $4, $5)")
             .bind(&hash(token.as_bytes())[..])
             .bind(&user.name)
             .bind(now)
@@ -82,18 +82,19 @@ impl Sessions {
         let Some(token) = self.token(headers) else { return Ok(None) };
         let token_hash = hash(token.as_bytes());
         let now = now_ms();
-        let found: Option<(String, i64)> =
-            sqlx::query_as("SELECT user, seen_ms FROM session WHERE token_hash = ? AND expires_ms > ? AND seen_ms > ?")
-                .bind(&token_hash[..])
-                .bind(now)
-                .bind(now - self.life.idle_s * 1000)
-                .fetch_optional(&self.store.reader)
-                .await?;
+        let found: Option<(String, i64)> = sqlx::query_as(
+            "SELECT \"user\", seen_ms FROM session WHERE token_hash = $1 AND expires_ms > $2 AND seen_ms > $3",
+        )
+        .bind(&token_hash[..])
+        .bind(now)
+        .bind(now - self.life.idle_s * 1000)
+        .fetch_optional(&self.store.reader)
+        .await?;
         let Some((name, seen_ms)) = found else { return Ok(None) };
         // Not at each request: a write for each reading would make every reading as dear as a write.
         if now - seen_ms > self.life.idle_s * 1000 / 5 {
             let mut tx = self.store.begin().await?;
-            sqlx::query("UPDATE session SET seen_ms = ? WHERE token_hash = ?")
+            sqlx::query("UPDATE session SET seen_ms = $1 WHERE token_hash = $2")
                 .bind(now)
                 .bind(&token_hash[..])
                 .execute(&mut *tx)
@@ -115,7 +116,7 @@ impl Sessions {
     pub(crate) async fn close(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(token) = self.token(headers) else { return Ok(()) };
         let mut tx = self.store.begin().await?;
-        sqlx::query("DELETE FROM session WHERE token_hash = ?")
+        sqlx::query("DELETE FROM session WHERE token_hash = $1")
             .bind(&hash(token.as_bytes())[..])
             .execute(&mut *tx)
             .await?;

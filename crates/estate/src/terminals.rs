@@ -5,7 +5,7 @@
 
 use crate::estate;
 use crate::service::Service;
-use crate::store::{Store, now_ms, rfc3339};
+use crate::store::{Database, Place, Store, now_ms, rfc3339};
 use anyhow::{bail, ensure};
 use clap::{Args, Subcommand};
 use std::io::Write as _;
@@ -28,6 +28,9 @@ pub enum What {
         /// Folder of the counter's database; the service may be running.
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+        /// The store is in PostgreSQL.
+        #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+        database: Option<Database>,
     },
     /// Take back a terminal's key, for good: what it signs from now on is refused.
     Revoke {
@@ -37,6 +40,9 @@ pub enum What {
         /// Folder of the counter's database; the service may be running.
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+        /// The store is in PostgreSQL.
+        #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+        database: Option<Database>,
     },
 }
 
@@ -47,16 +53,17 @@ type Row = (String, String, i64, Option<i64>, i64);
 /// # Errors
 /// When there is no such store or no such terminal.
 pub(crate) async fn run(options: &Terminals) -> anyhow::Result<ExitCode> {
-    let data = match &options.what {
-        What::List { data } | What::Revoke { data, .. } => data,
+    let (data, database) = match &options.what {
+        What::List { data, database } | What::Revoke { data, database, .. } => (data, database),
     };
+    let place = Place { dir: data, database: database.as_ref() };
     // A wrong folder is not made into a counter.
     ensure!(
-        Store::open_existing(data, Service::Counter).await?.is_some(),
+        Store::open_existing(place, Service::Counter).await?.is_some(),
         "{}: there is no counter here; --data takes the folder that `estate counter` was given",
         data.display()
     );
-    let store = estate::open(data, Service::Counter).await?;
+    let store = estate::open(place, Service::Counter).await?;
     let done = match &options.what {
         What::List { .. } => list(&store).await,
         What::Revoke { terminal, .. } => revoke(&store, terminal).await,

@@ -6,11 +6,11 @@
 
 use crate::bounds::{ACKNOWLEDGED_LINE_BYTES_MAX, ACKNOWLEDGED_MAX};
 use crate::service::Service;
-use crate::store::Store;
+use crate::store::{Database, Place, Store, Tx};
 use crate::{app, bank, counter, identity, parcels, portal, rails, staff, vault};
 use anyhow::{Context, bail};
 use serde::Serialize;
-use sqlx::{SqliteConnection, Transaction};
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::BufRead as _;
@@ -28,7 +28,7 @@ pub(crate) enum Check {
     /// A query for the text of what is wrong, which must give no row or NULL.
     Nothing(&'static str),
     /// Code that reads the store.
-    Code(for<'a> fn(&'a mut SqliteConnection) -> Checking<'a>),
+    Code(for<'a> fn(&'a mut sqlx::AnyConnection) -> Checking<'a>),
 }
 
 /// One thing that must hold.
@@ -43,8 +43,8 @@ pub(crate) const fn zero(name: &'static str, sql: &'static str) -> Invariant {
     Invariant { name, check: Check::Zero(sql) }
 }
 
-/// What holds in every store.
-const COMMON: &[Invariant] = &[
+/// What is asked of SQLite; PostgreSQL sees to it by itself.
+const SQLITE: &[Invariant] = &[
     Invariant {
         name: "the store is whole",
         check: Check::Nothing(
@@ -52,11 +52,13 @@ const COMMON: &[Invariant] = &[
         ),
     },
     zero("nothing refers to what is not there", "SELECT count(*) FROM pragma_foreign_key_check"),
-    zero(
-        "sessions belong to users that exist",
-        "SELECT count(*) FROM session WHERE user NOT IN (SELECT user FROM credential)",
-    ),
 ];
+
+/// What holds in every store.
+const COMMON: &[Invariant] = &[zero(
+    "sessions belong to users that exist",
+    "SELECT count(*) FROM session WHERE \"user\" NOT IN (SELECT \"user\" FROM credential)",
+)];
 
 /// Whether one invariant holds.
 #[derive(Clone, Debug, Serialize)]
@@ -93,11 +95,16 @@ fn invariants(service: Service) -> &'static [Invariant] {
 /// # Errors
 /// When the folder holds no store, a store can't be read, or the file of acknowledged operations is malformed. A broken
 /// invariant is no error: it is a finding.
-pub async fn verify(data: &Path, acknowledged: Option<&Path>) -> anyhow::Result<Vec<Finding>> {
+pub async fn verify(
+    data: &Path,
+    database: Option<&Database>,
+    acknowledged: Option<&Path>,
+) -> anyhow::Result<Vec<Finding>> {
     let mut told = acknowledged.map(read_acknowledged).transpose()?.unwrap_or_default();
     let mut findings = Vec::new();
+    let place = Place { dir: data, database };
     for service in Service::ALL {
-        let Some(store) = Store::open_existing(data, service).await? else {
+        let Some(store) = Store::open_existing(place, service).await? else {
             if told.contains_key(service.name()) {
                 bail!(
                     "{}: there is no store of {}, though operations were acknowledged",
@@ -107,8 +114,9 @@ pub async fn verify(data: &Path, acknowledged: Option<&Path>) -> anyhow::Result<
             }
             continue;
         };
-        let mut tx = store.reader.begin().await.with_context(|| format!("{}: can't read the store", service.name()))?;
-        for invariant in COMMON.iter().chain(invariants(service)) {
+        let mut tx = store.snapshot().await.with_context(|| format!("{}: can't read the store", service.name()))?;
+        let own: &[Invariant] = if store.is_postgres() { &[] } else { SQLITE };
+        for invariant in own.iter().chain(COMMON).chain(invariants(service)) {
             findings.push(check(service, invariant, &mut tx).await?);
         }
         if let Some(keys) = told.remove(service.name()) {
@@ -123,11 +131,7 @@ pub async fn verify(data: &Path, acknowledged: Option<&Path>) -> anyhow::Result<
     Ok(findings)
 }
 
-async fn check(
-    service: Service,
-    invariant: &Invariant,
-    tx: &mut Transaction<'_, sqlx::Sqlite>,
-) -> anyhow::Result<Finding> {
+async fn check(service: Service, invariant: &Invariant, tx: &mut Tx) -> anyhow::Result<Finding> {
     let place = || format!("{}: {}", service.name(), invariant.name);
     let wrong = match invariant.check {
         Check::Zero(sql) => {
@@ -174,15 +178,11 @@ fn read_acknowledged(file: &Path) -> anyhow::Result<Acknowledged> {
 
 /// An answer that was given is kept with what it answers, under the client's key: it is there, or the operation is not.
 /// That the operation itself is whole is what the service's own invariants say of all kept answers.
-async fn acknowledged_once(
-    service: Service,
-    keys: &[(String, String)],
-    tx: &mut Transaction<'_, sqlx::Sqlite>,
-) -> anyhow::Result<Finding> {
+async fn acknowledged_once(service: Service, keys: &[(String, String)], tx: &mut Tx) -> anyhow::Result<Finding> {
     let mut missing = Vec::new();
     for (route, key) in keys {
         let count: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM idempotency WHERE route = ? AND key = ? AND status < 300")
+            sqlx::query_scalar("SELECT count(*) FROM idempotency WHERE route = $1 AND key = $2 AND status < 300")
                 .bind(route)
                 .bind(key)
                 .fetch_one(&mut **tx)

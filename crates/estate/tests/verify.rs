@@ -1,6 +1,8 @@
 //! What must hold, checked on the real program: after it was killed in the middle of its work, and after somebody changed a
 //! store behind its back.
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -8,6 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use support::postgres::Postgres;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guichet-estate");
 /// How often the estate is killed.
@@ -28,9 +32,9 @@ impl Drop for Running {
     }
 }
 
-fn start(data: &Path) -> Running {
+fn start(data: &Path, more: &[&str]) -> Running {
     let mut command = Command::new(PROGRAM);
-    command.args(["all", "--base-port", "0", "--data"]).arg(data);
+    command.args(["all", "--base-port", "0", "--data"]).arg(data).args(more);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
     let out = child.stdout.take().unwrap();
     let mut running = Running { child, addresses: Vec::new() };
@@ -44,9 +48,9 @@ fn start(data: &Path) -> Running {
     panic!("it ended before it was ready");
 }
 
-fn verify(data: &Path, acknowledged: Option<&Path>) -> Output {
+fn verify(data: &Path, more: &[&str], acknowledged: Option<&Path>) -> Output {
     let mut command = Command::new(PROGRAM);
-    command.args(["verify", "--data"]).arg(data);
+    command.args(["verify", "--data"]).arg(data).args(more);
     if let Some(file) = acknowledged {
         command.arg("--acknowledged").arg(file);
     }
@@ -147,6 +151,18 @@ fn write_until_gone(client: u64, addresses: &[SocketAddr], mut chance: Chance, t
 
 #[test]
 fn what_was_acknowledged_survives_being_killed_at_any_moment() {
+    killed(None);
+}
+
+#[test]
+fn on_postgresql_it_survives_the_estate_and_the_server_being_killed() {
+    killed(Some(Postgres::start()));
+}
+
+/// Kills the estate in each round; with a server, the server in each second one.
+fn killed(mut postgres: Option<Postgres>) {
+    let url = postgres.as_ref().map(Postgres::url);
+    let more: Vec<&str> = url.as_deref().map_or_else(Vec::new, |url| vec!["--database", url]);
     let seed = std::env::var("GUICHET_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
     });
@@ -156,7 +172,7 @@ fn what_was_acknowledged_survives_being_killed_at_any_moment() {
     let (data, file) = (dir.path().join("data"), dir.path().join("acknowledged"));
     let told = Arc::new(Mutex::new(BTreeSet::new()));
     for round in 0..ROUNDS {
-        let mut running = start(&data);
+        let mut running = start(&data, &more);
         let before = told.lock().unwrap().len();
         let wanted = before + 20 + (chance.next() % 200) as usize;
         let clients: Vec<_> = (0..CLIENTS)
@@ -172,14 +188,22 @@ fn what_was_acknowledged_survives_being_killed_at_any_moment() {
             assert!(std::time::Instant::now() < until, "seed {seed}, round {round}: the estate acknowledges nothing");
             std::thread::sleep(Duration::from_micros(200));
         }
-        running.child.kill().unwrap();
-        running.child.wait().unwrap();
+        match &mut postgres {
+            Some(server) if round % 2 == 1 => server.kill(),
+            Some(_) | None => {
+                running.child.kill().unwrap();
+                running.child.wait().unwrap();
+            }
+        }
         for client in clients {
             client.join().unwrap();
         }
+        if let (Some(server), 1) = (&mut postgres, round % 2) {
+            server.start_again();
+        }
         let lines: Vec<String> = told.lock().unwrap().iter().cloned().collect();
         std::fs::write(&file, lines.join("\n") + "\n").unwrap();
-        let verified = verify(&data, Some(&file));
+        let verified = verify(&data, &more, Some(&file));
         let table = String::from_utf8_lossy(&verified.stdout);
         assert_eq!(verified.status.code(), Some(0), "seed {seed}, round {round}:\n{table}");
         assert!(table.contains("acknowledged is there exactly once") && table.contains(", 0 broken"), "{table}");
@@ -203,7 +227,7 @@ fn each_kind_of_damage_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     {
-        let running = start(&data);
+        let running = start(&data, &[]);
         let (vault, counter, staff) = (running.addresses[3], running.addresses[6], running.addresses[8]);
         let session = sign_in(vault, 1).unwrap();
         let head = format!(
@@ -221,7 +245,7 @@ fn each_kind_of_damage_is_found_and_named() {
             assert!(exchange(staff, &head, "").unwrap().starts_with("HTTP/1.1 200"));
         }
     }
-    let clean = verify(&data, None);
+    let clean = verify(&data, &[], None);
     assert_eq!(clean.status.code(), Some(0), "{}", String::from_utf8_lossy(&clean.stdout));
     for (service, damage, words) in [
         (
@@ -269,7 +293,7 @@ fn each_kind_of_damage_is_found_and_named() {
             std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
         }
         tamper(&copy, service, damage);
-        let found = verify(&copy, None);
+        let found = verify(&copy, &[], None);
         let table = String::from_utf8_lossy(&found.stdout);
         assert_eq!(found.status.code(), Some(1), "{service}: {damage}: {table}");
         let broken: Vec<_> = table.lines().filter(|line| line.starts_with("BROKEN")).collect();
@@ -285,7 +309,7 @@ fn what_can_not_be_verified_is_said() {
     let (data, file) = (dir.path().join("data"), dir.path().join("acknowledged"));
     let check = |lines: &str, words: &str| {
         std::fs::write(&file, lines).unwrap();
-        let output = verify(&data, Some(&file));
+        let output = verify(&data, &[], Some(&file));
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && told.contains(words), "{lines:?}: {told}");
     };
@@ -293,9 +317,9 @@ fn what_can_not_be_verified_is_said() {
     check("bank transfers\n", "line 1: takes SERVICE ROUTE KEY");
     check("bank transfers k\nbanque transfers k\n", "line 2: there is no service called \"banque\"");
     check("bank transfers key-00000001\n", "there is no store of bank");
-    drop(start(&data));
+    drop(start(&data, &[]));
     std::fs::write(&file, "bank transfers key-00000001\n").unwrap();
-    let output = verify(&data, Some(&file));
+    let output = verify(&data, &[], Some(&file));
     let table = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{table}");
     assert!(table.contains("1 of 1 are not: transfers key-00000001: 0 times"), "{table}");

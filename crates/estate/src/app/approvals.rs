@@ -47,7 +47,7 @@ async fn put(State(app): State<App>, body: Json<Question>) -> Result<Response, P
     // Those of the test data stay; of transfers the newest wait.
     sqlx::query(
         "DELETE FROM approval WHERE id IN (SELECT id FROM approval WHERE owner = $1 AND payee_iban IS NOT NULL
-         ORDER BY rank DESC LIMIT -1 OFFSET $2)",
+         ORDER BY rank DESC LIMIT 9223372036854775807 OFFSET $2)",
     )
     .bind(user)
     .bind(APPROVALS_WAITING_PER_USER_MAX - 1)

@@ -67,12 +67,12 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
             Some((ids::parcel(n), ids::user(ids::parcel_owner(n)), last.code, last.site, last.at_ms))
         })
         .collect();
-    let sql = "INSERT INTO parcel SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?)";
+    let sql = "INSERT INTO parcel SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT) FROM json_each($1)";
     seed::insert(tx, sql, &parcels).await?;
     let approvals: Vec<_> = (0..USERS)
         .flat_map(|n| (1..=PER_USER_SEEDED).map(move |k| (format!("apr-{n:04}-{k}"), ids::user(n), 1000 * k + n)))
         .collect();
-    let sql = "INSERT INTO approval SELECT value->>0, value->>1, 'Librairie du Port', value->>2, 'waiting', NULL, NULL, 0 FROM json_each(?)";
+    let sql = "INSERT INTO approval SELECT value->>0, value->>1, 'Librairie du Port', CAST(value->>2 AS BIGINT), 'waiting', NULL, NULL, 0 FROM json_each($1)";
     seed::insert(tx, sql, &approvals).await
 }
 
@@ -109,12 +109,12 @@ fn parcel_json((id, code, site, at): &ParcelRow) -> serde_json::Value {
 async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     let user = app.user(&headers).await?;
     let parcels: Vec<ParcelRow> =
-        sqlx::query_as("SELECT id, code, site, at_ms FROM parcel WHERE owner = ? ORDER BY at_ms DESC LIMIT 50")
+        sqlx::query_as("SELECT id, code, site, at_ms FROM parcel WHERE owner = $1 ORDER BY at_ms DESC LIMIT 50")
             .bind(&user.name)
             .fetch_all(&app.kit.store.reader)
             .await?;
     let approvals: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT id, merchant, amount_cents FROM approval WHERE owner = ? AND status = 'waiting' ORDER BY id LIMIT 50",
+        "SELECT id, merchant, amount_cents FROM approval WHERE owner = $1 AND status = 'waiting' ORDER BY id LIMIT 50",
     )
     .bind(&user.name)
     .fetch_all(&app.kit.store.reader)
@@ -134,11 +134,12 @@ async fn parcel(State(app): State<App>, Path(id): Path<String>, headers: HeaderM
     let user = app.user(&headers).await?;
     let id = ids::s10(&id)
         .map_err(|_| Problem::malformed("this is no S10 identifier: two letters, nine digits, two letters"))?;
-    let row: Option<ParcelRow> = sqlx::query_as("SELECT id, code, site, at_ms FROM parcel WHERE id = ? AND owner = ?")
-        .bind(&id)
-        .bind(&user.name)
-        .fetch_optional(&app.kit.store.reader)
-        .await?;
+    let row: Option<ParcelRow> =
+        sqlx::query_as("SELECT id, code, site, at_ms FROM parcel WHERE id = $1 AND owner = $2")
+            .bind(&id)
+            .bind(&user.name)
+            .fetch_optional(&app.kit.store.reader)
+            .await?;
     Ok(private(parcel_json(&row.ok_or_else(|| Problem::not_found("parcel"))?)))
 }
 
@@ -169,7 +170,7 @@ async fn approve(
     };
     let status = if decision == Choice::Approve { "approved" } else { "refused" };
     let question: Option<(i64, Option<String>)> = sqlx::query_as(
-        "SELECT amount_cents, payee_iban FROM approval WHERE id = ? AND owner = ? AND status = 'waiting'",
+        "SELECT amount_cents, payee_iban FROM approval WHERE id = $1 AND owner = $2 AND status = 'waiting'",
     )
     .bind(&id)
     .bind(&user.name)
@@ -181,7 +182,7 @@ async fn approve(
     }
     let mut tx = app.kit.store.begin().await?;
     let before: Option<(String, Option<i64>)> =
-        sqlx::query_as("SELECT status, decided_ms FROM approval WHERE id = ? AND owner = ?")
+        sqlx::query_as("SELECT status, decided_ms FROM approval WHERE id = $1 AND owner = $2")
             .bind(&id)
             .bind(&user.name)
             .fetch_optional(&mut *tx)
@@ -193,7 +194,7 @@ async fn approve(
         }
         (_, None) => {
             let now = now_ms();
-            sqlx::query("UPDATE approval SET status = ?, decided_ms = ? WHERE id = ?")
+            sqlx::query("UPDATE approval SET status = $1, decided_ms = $2 WHERE id = $3")
                 .bind(status)
                 .bind(now)
                 .bind(&id)

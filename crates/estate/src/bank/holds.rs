@@ -73,7 +73,7 @@ pub(super) struct Operation {
 /// # Errors
 /// When the store fails; a missing account is `None`.
 pub(super) async fn available_cents(
-    connection: &mut sqlx::SqliteConnection,
+    connection: &mut sqlx::AnyConnection,
     account: &str,
     now: i64,
 ) -> Result<Option<i64>, sqlx::Error> {

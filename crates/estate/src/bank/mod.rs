@@ -53,7 +53,7 @@ pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<7, 14>([
     zero(
         "each answer that was given tells of a transfer of its caller",
         "SELECT count(*) FROM idempotency i WHERE route = 'transfers' AND status < 300 AND NOT EXISTS (SELECT 1 FROM transfer t
-         WHERE t.id = i.answer->>'id' AND t.owner = i.caller AND t.amount_cents = i.answer->>'amount_cents')",
+         WHERE t.id = i.answer->>'id' AND t.owner = i.caller AND t.amount_cents = CAST(i.answer->>'amount_cents' AS BIGINT))",
     ),
 ]);
 
@@ -120,7 +120,7 @@ async fn accounts(State(bank): State<Bank>, headers: HeaderMap) -> Result<Respon
     let user = bank.sessions.require(&headers).await?;
     let mut reader = bank.kit.store.reader.acquire().await?;
     let rows: Vec<(String, String, String, i64)> =
-        sqlx::query_as("SELECT id, iban, label, balance_cents FROM account WHERE owner = ? ORDER BY id")
+        sqlx::query_as("SELECT id, iban, label, balance_cents FROM account WHERE owner = $1 ORDER BY id")
             .bind(&user.name)
             .fetch_all(&mut *reader)
             .await?;
@@ -138,7 +138,7 @@ async fn accounts(State(bank): State<Bank>, headers: HeaderMap) -> Result<Respon
 async fn statement(State(bank): State<Bank>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let user = bank.sessions.require(&headers).await?;
     let account: Option<(String, i64)> =
-        sqlx::query_as("SELECT iban, balance_cents FROM account WHERE id = ? AND owner = ?")
+        sqlx::query_as("SELECT iban, balance_cents FROM account WHERE id = $1 AND owner = $2")
             .bind(&id)
             .bind(&user.name)
             .fetch_optional(&bank.kit.store.reader)
@@ -147,7 +147,7 @@ async fn statement(State(bank): State<Bank>, Path(id): Path<String>, headers: He
     let rows: Vec<(i64, String, String, i64, i64)> = sqlx::query_as(
         "SELECT j.at_ms, j.kind, coalesce(o.reference, j.reference), e.amount_cents, e.balance_cents FROM entry e
          JOIN journal j ON j.id = e.journal LEFT JOIN operation o ON o.id = j.reference
-         WHERE e.account = ? ORDER BY e.id DESC LIMIT ?",
+         WHERE e.account = $1 ORDER BY e.id DESC LIMIT $2",
     )
     .bind(&id)
     .bind(STATEMENT_ENTRIES_MAX)

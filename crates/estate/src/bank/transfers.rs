@@ -24,7 +24,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::Sha256;
-use sqlx::SqlitePool;
+use sqlx::AnyPool;
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE transfer (
@@ -80,11 +80,11 @@ pub(super) struct Confirm {
 pub(super) async fn make_secret(tx: &mut Tx) -> anyhow::Result<()> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    sqlx::query("INSERT INTO secret VALUES ('transfer-code', ?)").bind(&bytes[..]).execute(&mut **tx).await?;
+    sqlx::query("INSERT INTO secret VALUES ('transfer-code', $1)").bind(&bytes[..]).execute(&mut **tx).await?;
     Ok(())
 }
 
-async fn code_mac(reader: &SqlitePool, bound: (&str, i64, &str), code: &str) -> Result<Hmac<Sha256>, Problem> {
+async fn code_mac(reader: &AnyPool, bound: (&str, i64, &str), code: &str) -> Result<Hmac<Sha256>, Problem> {
     let secret: Vec<u8> =
         sqlx::query_scalar("SELECT bytes FROM secret WHERE name = 'transfer-code'").fetch_one(reader).await?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&secret).map_err(|error| Problem::internal(&error))?;
@@ -139,7 +139,7 @@ async fn begin(bank: &Bank, user: &User, ask: &Ask, key: &str, body_hash: [u8; 3
         Taken::Now(turn) => turn,
     };
     let payer = payer_account.clone().unwrap_or_else(|| ids::account(user.n, 1));
-    let known: Option<String> = sqlx::query_scalar("SELECT iban FROM account WHERE id = ? AND owner = ?")
+    let known: Option<String> = sqlx::query_scalar("SELECT iban FROM account WHERE id = $1 AND owner = $2")
         .bind(&payer)
         .bind(&user.name)
         .fetch_optional(&mut *turn.tx)
@@ -196,8 +196,8 @@ struct Pending<'a> {
 async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'_>) -> Result<String, Problem> {
     let &Pending { id, payer, payee, payee_name, payee_bic, amount_cents, reference, now } = pending;
     let voided: Vec<String> = sqlx::query_scalar(
-        "UPDATE transfer SET status = 'void' WHERE owner = ?1 AND status = 'pending' AND (asked_ms <= ?2 OR id NOT IN
-         (SELECT id FROM transfer WHERE owner = ?1 AND status = 'pending' ORDER BY asked_ms DESC, id LIMIT ?3)) RETURNING id",
+        "UPDATE transfer SET status = 'void' WHERE owner = $1 AND status = 'pending' AND (asked_ms <= $2 OR id NOT IN
+         (SELECT id FROM transfer WHERE owner = $1 AND status = 'pending' ORDER BY asked_ms DESC, id LIMIT $3)) RETURNING id",
     )
     .bind(&user.name)
     .bind(now - CODE_LIFE_MS)
@@ -205,13 +205,13 @@ async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'
     .fetch_all(&mut **tx)
     .await?;
     for id in voided {
-        sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(id).execute(&mut **tx).await?;
+        sqlx::query("DELETE FROM outbox WHERE transfer = $1").bind(id).execute(&mut **tx).await?;
     }
     let code = codes::six_digits()?;
     let mac = code_mac(&bank.kit.store.reader, (id, amount_cents, payee), &code).await?;
     sqlx::query(
         "INSERT INTO transfer (id, owner, payer, payee_iban, payee_name, amount_cents, reference, status, code_mac, asked_ms, payee_bic)
-         VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10)",
     )
     .bind(id)
     .bind(&user.name)
@@ -227,7 +227,7 @@ async fn make_pending(bank: &Bank, tx: &mut Tx, user: &User, pending: &Pending<'
     .await?;
     let (euros, cents) = (amount_cents / 100, amount_cents % 100);
     let text = format!("Virement de {euros},{cents:02} EUR vers {payee}. Code : {code}. Ne le donnez à personne.");
-    sqlx::query("INSERT INTO outbox VALUES (?, ?, ?)").bind(id).bind(&text).bind(code).execute(&mut **tx).await?;
+    sqlx::query("INSERT INTO outbox VALUES ($1, $2, $3)").bind(id).bind(&text).bind(code).execute(&mut **tx).await?;
     Ok(text)
 }
 
@@ -239,7 +239,7 @@ pub(super) async fn outbox(
 ) -> Result<Response, Problem> {
     let user = bank.sessions.require(&headers).await?;
     let message: Option<(String, String)> = sqlx::query_as(
-        "SELECT text, code FROM outbox JOIN transfer ON id = transfer WHERE id = ? AND owner = ? AND asked_ms > ?",
+        "SELECT text, code FROM outbox JOIN transfer ON id = transfer WHERE id = $1 AND owner = $2 AND asked_ms > $3",
     )
     .bind(&id)
     .bind(&user.name)
@@ -309,7 +309,7 @@ pub(super) async fn confirm_as(
     let mut tx = bank.kit.store.begin().await?;
     let row: Option<Row> = sqlx::query_as(
         "SELECT payer, payee_iban, amount_cents, reference, status, code_mac, tries, asked_ms FROM transfer
-         WHERE id = ? AND owner = ?",
+         WHERE id = $1 AND owner = $2",
     )
     .bind(id)
     .bind(&user.name)
@@ -335,10 +335,10 @@ pub(super) async fn confirm_as(
         let tries = tries + 1;
         let dead = tries >= CODE_TRIES_MAX;
         if dead {
-            sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(id).execute(&mut *tx).await?;
+            sqlx::query("DELETE FROM outbox WHERE transfer = $1").bind(id).execute(&mut *tx).await?;
         }
         let status = if dead { "void" } else { "pending" };
-        sqlx::query("UPDATE transfer SET tries = ?, status = ? WHERE id = ?")
+        sqlx::query("UPDATE transfer SET tries = $1, status = $2 WHERE id = $3")
             .bind(tries)
             .bind(status)
             .bind(id)
@@ -387,15 +387,15 @@ pub(super) async fn book(
         return Ok(None);
     }
     let payee_account: Option<String> =
-        sqlx::query_scalar("SELECT id FROM account WHERE iban = ?").bind(payee).fetch_optional(&mut **tx).await?;
+        sqlx::query_scalar("SELECT id FROM account WHERE iban = $1").bind(payee).fetch_optional(&mut **tx).await?;
     let to = payee_account.as_deref().unwrap_or(WORLD);
     let movement = Movement { kind: "transfer", reference, from: payer, to, amount_cents, at_ms: now_ms() };
     let journal = ledger::book(tx, &movement).await?;
-    sqlx::query("UPDATE transfer SET status = 'booked', journal = ? WHERE id = ?")
+    sqlx::query("UPDATE transfer SET status = 'booked', journal = $1 WHERE id = $2")
         .bind(journal)
         .bind(id)
         .execute(&mut **tx)
         .await?;
-    sqlx::query("DELETE FROM outbox WHERE transfer = ?").bind(id).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM outbox WHERE transfer = $1").bind(id).execute(&mut **tx).await?;
     Ok(Some(journal))
 }

@@ -43,7 +43,7 @@ pub(crate) const INVARIANTS: &[Invariant] = &[
     ),
 ];
 
-async fn broken_chain(tx: &mut sqlx::SqliteConnection) -> anyhow::Result<Option<String>> {
+async fn broken_chain(tx: &mut sqlx::AnyConnection) -> anyhow::Result<Option<String>> {
     let mut entries =
         sqlx::query_as::<_, Entry>("SELECT * FROM operation ORDER BY office, terminal, sequence").fetch(&mut *tx);
     let mut chain = Chain::default();
@@ -141,9 +141,9 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
         previous = entry.hash.clone();
         rows.push((json!(entry), entry.hash));
     }
-    let sql = "INSERT INTO operation SELECT value->'$[0]'->>'id', value->'$[0]'->>'office', value->'$[0]'->>'terminal',
-        value->'$[0]'->>'sequence', value->'$[0]'->>'kind', value->'$[0]'->>'amount_cents', value->'$[0]'->>'reference',
-        value->'$[0]'->>'at_ms', value->'$[0]'->>'previous', value->>1 FROM json_each(?)";
+    let sql = "INSERT INTO operation SELECT value->0->>'id', value->0->>'office', value->0->>'terminal',
+        CAST(value->0->>'sequence' AS BIGINT), value->0->>'kind', CAST(value->0->>'amount_cents' AS BIGINT), value->0->>'reference',
+        CAST(value->0->>'at_ms' AS BIGINT), value->0->>'previous', value->>1 FROM json_each($1)";
     seed::insert(tx, sql, &rows).await
 }
 
@@ -175,7 +175,7 @@ async fn operation(State(kit): State<Kit>, headers: HeaderMap, body: Json<Ask>) 
         Taken::Now(turn) => turn,
     };
     let last: Option<(i64, String)> = sqlx::query_as(
-        "SELECT sequence, hash FROM operation WHERE office = ? AND terminal = ? ORDER BY sequence DESC LIMIT 1",
+        "SELECT sequence, hash FROM operation WHERE office = $1 AND terminal = $2 ORDER BY sequence DESC LIMIT 1",
     )
     .bind(office)
     .bind(terminal)
@@ -195,7 +195,7 @@ async fn operation(State(kit): State<Kit>, headers: HeaderMap, body: Json<Ask>) 
         hash: String::new(),
     };
     entry.hash = entry.hashed();
-    sqlx::query("INSERT INTO operation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO operation VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
         .bind(&entry.id)
         .bind(&entry.office)
         .bind(&entry.terminal)
@@ -214,7 +214,7 @@ async fn operation(State(kit): State<Kit>, headers: HeaderMap, body: Json<Ask>) 
 /// `GET /operations/{id}`
 async fn receipt(State(kit): State<Kit>, Path(id): Path<String>) -> Result<Response, Problem> {
     let entry: Option<Entry> =
-        sqlx::query_as("SELECT * FROM operation WHERE id = ?").bind(&id).fetch_optional(&kit.store.reader).await?;
+        sqlx::query_as("SELECT * FROM operation WHERE id = $1").bind(&id).fetch_optional(&kit.store.reader).await?;
     let entry = entry.ok_or_else(|| Problem::not_found("operation"))?;
     if entry.hashed() != entry.hash {
         return Err(Problem::internal(&format!("the journal was tampered with: {id}")));

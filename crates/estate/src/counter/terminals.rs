@@ -65,7 +65,7 @@ const SERIAL_FIRST: i64 = 20_000_000;
 /// After which none is left of eight digits.
 const SERIAL_LAST: i64 = 99_999_999;
 
-async fn broken_journal(tx: &mut sqlx::SqliteConnection) -> anyhow::Result<Option<String>> {
+async fn broken_journal(tx: &mut sqlx::AnyConnection) -> anyhow::Result<Option<String>> {
     let terminals: Vec<(String, String, String)> =
         sqlx::query_as("SELECT office, terminal, public_key FROM terminal ORDER BY office, terminal")
             .fetch_all(&mut *tx)

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use webauthn_rs::prelude::Webauthn;
 
 pub(crate) const MIGRATIONS: &[&str] = &[
-    "CREATE TABLE person (user TEXT PRIMARY KEY, given_name TEXT NOT NULL, family_name TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE person (\"user\" TEXT PRIMARY KEY, given_name TEXT NOT NULL, family_name TEXT NOT NULL) STRICT, WITHOUT ROWID;",
     keys::SCHEMA,
     tokens::SCHEMA,
     authorize::SCHEMA,
@@ -43,13 +43,13 @@ pub(crate) const MIGRATIONS: &[&str] = &[
 pub(crate) const INVARIANTS: &[Invariant] = &[
     zero(
         "who can sign in is somebody, and who is somebody can sign in",
-        "SELECT (SELECT count(*) FROM credential WHERE user NOT IN (SELECT user FROM person))
-         + (SELECT count(*) FROM person WHERE user NOT IN (SELECT user FROM credential))",
+        "SELECT (SELECT count(*) FROM credential WHERE \"user\" NOT IN (SELECT \"user\" FROM person))
+         + (SELECT count(*) FROM person WHERE \"user\" NOT IN (SELECT \"user\" FROM credential))",
     ),
     zero(
         "each sign-in at a client came from one code, and has one refresh token that is good at most",
         "SELECT (SELECT count(*) FROM family f WHERE 1 <> (SELECT count(*) FROM code WHERE family = f.id))
-         + (SELECT count(*) FROM (SELECT 1 FROM refresh WHERE used_ms IS NULL GROUP BY family HAVING count(*) > 1))",
+         + (SELECT count(*) FROM (SELECT 1 FROM refresh WHERE used_ms IS NULL GROUP BY family HAVING count(*) > 1) s)",
     ),
     zero(
         "nothing was given for a code that nobody showed",
@@ -57,8 +57,8 @@ pub(crate) const INVARIANTS: &[Invariant] = &[
     ),
     zero(
         "one-time passwords and passkeys are of people who are there",
-        "SELECT (SELECT count(*) FROM totp WHERE user NOT IN (SELECT user FROM person))
-         + (SELECT count(*) FROM passkey WHERE user NOT IN (SELECT user FROM person))",
+        "SELECT (SELECT count(*) FROM totp WHERE \"user\" NOT IN (SELECT \"user\" FROM person))
+         + (SELECT count(*) FROM passkey WHERE \"user\" NOT IN (SELECT \"user\" FROM person))",
     ),
 ];
 
@@ -112,7 +112,7 @@ impl Identity {
 pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
     credentials::seed(tx).await?;
     let people: Vec<_> = seed::people().collect();
-    seed::insert(tx, "INSERT INTO person SELECT value->>0, value->>1, value->>2 FROM json_each(?)", &people).await
+    seed::insert(tx, "INSERT INTO person SELECT value->>0, value->>1, value->>2 FROM json_each($1)", &people).await
 }
 
 pub(crate) fn router(kit: &Kit) -> Router {
@@ -211,10 +211,11 @@ async fn userinfo(State(identity): State<Identity>, headers: HeaderMap) -> Resul
         return Ok(private(people_claims::of(&access.sub, &access.scope)));
     }
     let (user, ..) = identity.find_with_age(&headers).await?.ok_or_else(Problem::unauthenticated)?;
-    let (given, family): (String, String) = sqlx::query_as("SELECT given_name, family_name FROM person WHERE user = ?")
-        .bind(&user.name)
-        .fetch_one(&identity.kit.store.reader)
-        .await?;
+    let (given, family): (String, String) =
+        sqlx::query_as("SELECT given_name, family_name FROM person WHERE \"user\" = $1")
+            .bind(&user.name)
+            .fetch_one(&identity.kit.store.reader)
+            .await?;
     Ok(private(json!({
         "sub": user.name, "given_name": given, "family_name": family, "email": format!("{}@example.invalid", user.name),
     })))

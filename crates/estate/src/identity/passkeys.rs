@@ -30,9 +30,9 @@ use webauthn_rs::prelude::{
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE passkey (
-  id TEXT PRIMARY KEY, user TEXT NOT NULL, passkey TEXT NOT NULL, made_ms INTEGER NOT NULL, used_ms INTEGER
+  id TEXT PRIMARY KEY, \"user\" TEXT NOT NULL, passkey TEXT NOT NULL, made_ms INTEGER NOT NULL, used_ms INTEGER
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX passkey_user ON passkey (user, made_ms);
+CREATE INDEX passkey_user ON passkey (\"user\", made_ms);
 CREATE TABLE ceremony_done (hash BLOB PRIMARY KEY, expires_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX ceremony_done_age ON ceremony_done (expires_ms);
 ";
@@ -98,10 +98,11 @@ impl Identity {
     }
 
     async fn passkeys(&self, user: &str) -> Result<Vec<Passkey>, Problem> {
-        let rows: Vec<String> = sqlx::query_scalar("SELECT passkey FROM passkey WHERE user = $1 ORDER BY made_ms, id")
-            .bind(user)
-            .fetch_all(&self.kit.store.reader)
-            .await?;
+        let rows: Vec<String> =
+            sqlx::query_scalar("SELECT passkey FROM passkey WHERE \"user\" = $1 ORDER BY made_ms, id")
+                .bind(user)
+                .fetch_all(&self.kit.store.reader)
+                .await?;
         rows.iter().map(|text| serde_json::from_str(text).map_err(|error| Problem::internal(&error))).collect()
     }
 }
@@ -186,20 +187,23 @@ pub(super) async fn register(identity: &Identity, user: &User, shown: &Shown) ->
     if !first_time(&mut tx, mark, begun.until_ms).await? {
         return Err(refused());
     }
-    let many: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM passkey WHERE user = $1").bind(&user.name).fetch_one(&mut *tx).await?;
+    let many: i64 = sqlx::query_scalar("SELECT count(*) FROM passkey WHERE \"user\" = $1")
+        .bind(&user.name)
+        .fetch_one(&mut *tx)
+        .await?;
     if many >= PASSKEYS_PER_PERSON_MAX {
         let words = format!("a person has {PASSKEYS_PER_PERSON_MAX} passkeys at most; end one first");
         return Err(Problem::new(StatusCode::CONFLICT, "too-many", words));
     }
-    let put =
-        sqlx::query("INSERT INTO passkey (id, user, passkey, made_ms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
-            .bind(hex::encode(made.cred_id()))
-            .bind(&user.name)
-            .bind(serde_json::to_string(&made).map_err(|error| Problem::internal(&error))?)
-            .bind(now_ms())
-            .execute(&mut *tx)
-            .await?;
+    let put = sqlx::query(
+        "INSERT INTO passkey (id, \"user\", passkey, made_ms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind(hex::encode(made.cred_id()))
+    .bind(&user.name)
+    .bind(serde_json::to_string(&made).map_err(|error| Problem::internal(&error))?)
+    .bind(now_ms())
+    .execute(&mut *tx)
+    .await?;
     // Whoever shows a passkey that is somebody's already gets nothing.
     if put.rows_affected() == 0 {
         return Err(refused());
@@ -236,7 +240,7 @@ pub(super) async fn sign_in(identity: &Identity, ceremony: &str, credential: &st
     }
     // As it is now: one that was ended since the ceremony began opens nothing.
     let id = hex::encode(done.cred_id());
-    let kept: Option<String> = sqlx::query_scalar("SELECT passkey FROM passkey WHERE id = $1 AND user = $2")
+    let kept: Option<String> = sqlx::query_scalar("SELECT passkey FROM passkey WHERE id = $1 AND \"user\" = $2")
         .bind(&id)
         .bind(&begun.user)
         .fetch_optional(&mut *tx)
@@ -258,7 +262,7 @@ pub(super) async fn sign_in(identity: &Identity, ceremony: &str, credential: &st
 
 /// A person's passkeys, oldest first.
 pub(super) async fn cards(identity: &Identity, user: &str) -> Result<Vec<Card>, Problem> {
-    let rows = sqlx::query_as("SELECT id, made_ms, used_ms FROM passkey WHERE user = $1 ORDER BY made_ms, id");
+    let rows = sqlx::query_as("SELECT id, made_ms, used_ms FROM passkey WHERE \"user\" = $1 ORDER BY made_ms, id");
     Ok(rows.bind(user).fetch_all(&identity.kit.store.reader).await?)
 }
 
@@ -268,7 +272,7 @@ pub(super) async fn cards(identity: &Identity, user: &str) -> Result<Vec<Card>, 
 /// 404 when this person has none of that name.
 pub(super) async fn end(identity: &Identity, user: &User, id: &str) -> Result<(), Problem> {
     let mut tx = identity.kit.store.begin().await?;
-    let ended = sqlx::query("DELETE FROM passkey WHERE id = $1 AND user = $2")
+    let ended = sqlx::query("DELETE FROM passkey WHERE id = $1 AND \"user\" = $2")
         .bind(id)
         .bind(&user.name)
         .execute(&mut *tx)

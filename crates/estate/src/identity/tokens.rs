@@ -23,10 +23,10 @@ use serde_json::{Value, json};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE family (
-  id TEXT PRIMARY KEY, client TEXT NOT NULL, user TEXT NOT NULL, issuer TEXT NOT NULL, scope TEXT NOT NULL, nonce TEXT,
+  id TEXT PRIMARY KEY, client TEXT NOT NULL, \"user\" TEXT NOT NULL, issuer TEXT NOT NULL, scope TEXT NOT NULL, nonce TEXT,
   amr TEXT NOT NULL, auth_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, revoked_ms INTEGER
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX family_user ON family (user, auth_ms);
+CREATE INDEX family_user ON family (\"user\", auth_ms);
 CREATE INDEX family_age ON family (expires_ms);
 CREATE TABLE code (
   hash BLOB PRIMARY KEY, family TEXT NOT NULL REFERENCES family (id) ON DELETE CASCADE, redirect_uri TEXT NOT NULL,
@@ -71,7 +71,7 @@ pub(super) async fn issue_code(
         .execute(&mut *tx)
         .await?;
     sqlx::query(
-        "DELETE FROM family WHERE id IN (SELECT id FROM family WHERE user = $1 ORDER BY auth_ms DESC, id LIMIT -1 OFFSET $2)",
+        "DELETE FROM family WHERE id IN (SELECT id FROM family WHERE \"user\" = $1 ORDER BY auth_ms DESC, id LIMIT 9223372036854775807 OFFSET $2)",
     )
     .bind(who.user)
     .bind(FAMILIES_PER_USER_MAX - 1)
@@ -79,7 +79,7 @@ pub(super) async fn issue_code(
     .await?;
     let family = uuid::Uuid::new_v4().simple().to_string();
     sqlx::query(
-        "INSERT INTO family (id, client, user, issuer, scope, nonce, amr, auth_ms, expires_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO family (id, client, \"user\", issuer, scope, nonce, amr, auth_ms, expires_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(&family)
     .bind(wanted.client.id)
@@ -132,7 +132,7 @@ struct Family {
 
 async fn family(tx: &mut Tx, id: &str) -> Result<Family, Refusal> {
     let family = sqlx::query_as(
-        "SELECT id, client, user, issuer, scope, nonce, amr, auth_ms, expires_ms, revoked_ms FROM family WHERE id = $1",
+        "SELECT id, client, \"user\", issuer, scope, nonce, amr, auth_ms, expires_ms, revoked_ms FROM family WHERE id = $1",
     )
     .bind(id)
     .fetch_one(&mut **tx)

@@ -14,11 +14,11 @@ use totp_rs::{Builder, Secret, Totp};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE totp (
-  user TEXT PRIMARY KEY, salt TEXT NOT NULL, confirmed_ms INTEGER, last_step INTEGER NOT NULL DEFAULT 0, fails INTEGER NOT NULL DEFAULT 0,
+  \"user\" TEXT PRIMARY KEY, salt TEXT NOT NULL, confirmed_ms INTEGER, last_step INTEGER NOT NULL DEFAULT 0, fails INTEGER NOT NULL DEFAULT 0,
   rests_until_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE recovery (hash BLOB PRIMARY KEY, user TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE INDEX recovery_user ON recovery (user);
+CREATE TABLE recovery (hash BLOB PRIMARY KEY, \"user\" TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX recovery_user ON recovery (\"user\");
 CREATE TABLE session_how (token_hash BLOB PRIMARY KEY REFERENCES session (token_hash) ON DELETE CASCADE, amr TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 const RECOVERY_CODES: usize = 8;
@@ -83,7 +83,7 @@ fn half_done(identity: &Identity, half: &str) -> Result<Option<User>, Problem> {
 
 /// Whether this user's sign-in takes a second step.
 pub(super) async fn is_on(identity: &Identity, user: &str) -> Result<bool, Problem> {
-    let on: Option<i64> = sqlx::query_scalar("SELECT 1 FROM totp WHERE user = $1 AND confirmed_ms IS NOT NULL")
+    let on: Option<i64> = sqlx::query_scalar("SELECT 1 FROM totp WHERE \"user\" = $1 AND confirmed_ms IS NOT NULL")
         .bind(user)
         .fetch_optional(&identity.kit.store.reader)
         .await?;
@@ -111,8 +111,8 @@ struct Row {
 pub(super) async fn begin(identity: &Identity, user: &str) -> Result<String, Problem> {
     let salt = uuid::Uuid::new_v4().simple().to_string();
     let mut tx = identity.kit.store.begin().await?;
-    sqlx::query("DELETE FROM totp WHERE user = $1 AND confirmed_ms IS NULL").bind(user).execute(&mut *tx).await?;
-    let put = sqlx::query("INSERT INTO totp (user, salt) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+    sqlx::query("DELETE FROM totp WHERE \"user\" = $1 AND confirmed_ms IS NULL").bind(user).execute(&mut *tx).await?;
+    let put = sqlx::query("INSERT INTO totp (\"user\", salt) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(user)
         .bind(&salt)
         .execute(&mut *tx)
@@ -137,7 +137,7 @@ pub(super) async fn confirm(
     }
     let mut codes = Vec::with_capacity(RECOVERY_CODES);
     let mut tx = identity.kit.store.begin().await?;
-    sqlx::query("UPDATE totp SET confirmed_ms = $1 WHERE user = $2")
+    sqlx::query("UPDATE totp SET confirmed_ms = $1 WHERE \"user\" = $2")
         .bind(now_ms())
         .bind(user)
         .execute(&mut *tx)
@@ -149,12 +149,12 @@ pub(super) async fn confirm(
     .bind(hash(session.as_bytes()).to_vec())
     .execute(&mut *tx)
     .await?;
-    sqlx::query("DELETE FROM recovery WHERE user = $1").bind(user).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM recovery WHERE \"user\" = $1").bind(user).execute(&mut *tx).await?;
     for _ in 0..RECOVERY_CODES {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes).map_err(|error| Problem::internal(&error))?;
         let code = hex::encode(bytes);
-        sqlx::query("INSERT INTO recovery (hash, user) VALUES ($1, $2)")
+        sqlx::query("INSERT INTO recovery (hash, \"user\") VALUES ($1, $2)")
             .bind(hash(code.as_bytes()).to_vec())
             .bind(user)
             .execute(&mut *tx)
@@ -168,8 +168,8 @@ pub(super) async fn confirm(
 /// Ends one-time passwords.
 pub(super) async fn end(identity: &Identity, user: &str) -> Result<(), Problem> {
     let mut tx = identity.kit.store.begin().await?;
-    sqlx::query("DELETE FROM totp WHERE user = $1").bind(user).execute(&mut *tx).await?;
-    sqlx::query("DELETE FROM recovery WHERE user = $1").bind(user).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM totp WHERE \"user\" = $1").bind(user).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM recovery WHERE \"user\" = $1").bind(user).execute(&mut *tx).await?;
     Ok(tx.commit().await?)
 }
 
@@ -179,7 +179,7 @@ pub(super) async fn check(identity: &Identity, user: &str, code: &str) -> Result
     let code = code.trim();
     let mut tx = identity.kit.store.begin().await?;
     let row: Option<Row> =
-        sqlx::query_as("SELECT salt, confirmed_ms, last_step, fails, rests_until_ms FROM totp WHERE user = $1")
+        sqlx::query_as("SELECT salt, confirmed_ms, last_step, fails, rests_until_ms FROM totp WHERE \"user\" = $1")
             .bind(user)
             .fetch_optional(&mut *tx)
             .await?;
@@ -192,7 +192,7 @@ pub(super) async fn check(identity: &Identity, user: &str, code: &str) -> Result
     let step = u64::try_from(now / 1000).ok().and_then(|now_s| totp.check(code, now_s));
     let step = step.and_then(|step| i64::try_from(step).ok()).filter(|step| *step > row.last_step);
     let recovered = step.is_none() && row.confirmed_ms.is_some() && {
-        let used = sqlx::query("DELETE FROM recovery WHERE hash = $1 AND user = $2")
+        let used = sqlx::query("DELETE FROM recovery WHERE hash = $1 AND \"user\" = $2")
             .bind(hash(code.as_bytes()).to_vec())
             .bind(user)
             .execute(&mut *tx)
@@ -202,7 +202,7 @@ pub(super) async fn check(identity: &Identity, user: &str, code: &str) -> Result
     let right = step.is_some() || recovered;
     let fails = if right { 0 } else { row.fails + 1 };
     let (fails, rests_until) = if fails >= TOTP_TRIES_MAX { (0, now + TOTP_REST_MS) } else { (fails, 0) };
-    sqlx::query("UPDATE totp SET last_step = $1, fails = $2, rests_until_ms = $3 WHERE user = $4")
+    sqlx::query("UPDATE totp SET last_step = $1, fails = $2, rests_until_ms = $3 WHERE \"user\" = $4")
         .bind(step.unwrap_or(row.last_step))
         .bind(fails)
         .bind(rests_until)

@@ -46,15 +46,19 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
     let events = |n| seed::parcel_events(n, today);
     let parcels: Vec<_> =
         (0..PARCELS_SEEDED).map(|n| (ids::parcel(n), events(n).first().map_or(today, |event| event.at_ms))).collect();
-    seed::insert(tx, "INSERT INTO parcel SELECT value->>0, 'Colissimo', value->>1, 'FR' FROM json_each(?)", &parcels)
-        .await?;
+    seed::insert(
+        tx,
+        "INSERT INTO parcel SELECT value->>0, 'Colissimo', CAST(value->>1 AS BIGINT), 'FR' FROM json_each($1)",
+        &parcels,
+    )
+    .await?;
     let scans: Vec<_> = (0..PARCELS_SEEDED)
         .flat_map(|n| {
             let numbered = events(n).into_iter().enumerate();
             numbered.map(move |(k, e)| (format!("seed-{n:05}-{k}"), ids::parcel(n), e.code, e.site, e.at_ms))
         })
         .collect();
-    let sql = "INSERT INTO scan SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>4, x'' FROM json_each(?)";
+    let sql = "INSERT INTO scan SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>4 AS BIGINT), zeroblob(0) FROM json_each($1)";
     seed::insert(tx, sql, &scans).await
 }
 
@@ -114,7 +118,7 @@ async fn scan(State(kit): State<Kit>, body: Json<Scan>) -> Result<Response, Prob
         Taken::Now(turn) => turn,
     };
     // Beyond the day for which answers are kept, the scan itself tells.
-    let before: Option<(Vec<u8>, i64)> = sqlx::query_as("SELECT body_hash, recorded_ms FROM scan WHERE id = ?")
+    let before: Option<(Vec<u8>, i64)> = sqlx::query_as("SELECT body_hash, recorded_ms FROM scan WHERE id = $1")
         .bind(scan_id)
         .fetch_optional(&mut *turn.tx)
         .await?;
@@ -148,7 +152,7 @@ async fn record(
     body_hash: &[u8],
 ) -> Result<(), Problem> {
     let known: Option<i64> =
-        sqlx::query_scalar("SELECT (SELECT count(*) FROM scan WHERE parcel = p.id) FROM parcel p WHERE id = ?")
+        sqlx::query_scalar("SELECT (SELECT count(*) FROM scan WHERE parcel = p.id) FROM parcel p WHERE id = $1")
             .bind(parcel)
             .fetch_optional(&mut **tx)
             .await?;
@@ -160,7 +164,7 @@ async fn record(
         }
         Some(_) => {}
     }
-    sqlx::query("INSERT INTO scan VALUES (?, ?, ?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO scan VALUES ($1, $2, $3, $4, $5, $6, $7)")
         .bind(&scan.scan_id)
         .bind(parcel)
         .bind(&scan.code)

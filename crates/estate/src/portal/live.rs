@@ -72,7 +72,7 @@ impl Tracking {
     /// # Errors
     /// When the portal's own store fails.
     pub(super) async fn refresh(&self, store: &Store, id: &str) -> Result<Freshness, Problem> {
-        let asked: Option<i64> = sqlx::query_scalar("SELECT at_ms FROM asked WHERE parcel = ?")
+        let asked: Option<i64> = sqlx::query_scalar("SELECT at_ms FROM asked WHERE parcel = $1")
             .bind(id)
             .fetch_optional(&store.reader)
             .await?;
@@ -118,11 +118,13 @@ fn steps_of(answer: &PeerAnswer) -> Option<Vec<(String, String, i64)>> {
 /// Replaces what is known of an item. A full table takes no new items, and keeps those that it has up to date.
 async fn keep(store: &Store, id: &str, steps: &[(String, String, i64)], now: i64) -> Result<(), Problem> {
     let mut tx = store.begin().await?;
-    let owner: Option<String> =
-        sqlx::query_scalar("SELECT owner FROM step WHERE parcel = ? LIMIT 1").bind(id).fetch_optional(&mut *tx).await?;
+    let owner: Option<String> = sqlx::query_scalar("SELECT owner FROM step WHERE parcel = $1 LIMIT 1")
+        .bind(id)
+        .fetch_optional(&mut *tx)
+        .await?;
     let kept = sqlx::query(
-        "INSERT INTO asked (parcel, at_ms) SELECT ?1, ?2
-         WHERE (SELECT count(*) FROM asked) < ?3 OR EXISTS (SELECT 1 FROM asked WHERE parcel = ?1)
+        "INSERT INTO asked (parcel, at_ms) SELECT $1, $2
+         WHERE (SELECT count(*) FROM asked) < $3 OR EXISTS (SELECT 1 FROM asked WHERE parcel = $1)
          ON CONFLICT (parcel) DO UPDATE SET at_ms = excluded.at_ms",
     )
     .bind(id)
@@ -133,9 +135,9 @@ async fn keep(store: &Store, id: &str, steps: &[(String, String, i64)], now: i64
     if kept.rows_affected() == 0 {
         return Ok(());
     }
-    sqlx::query("DELETE FROM step WHERE parcel = ?").bind(id).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM step WHERE parcel = $1").bind(id).execute(&mut *tx).await?;
     for (code, site, at_ms) in steps {
-        sqlx::query("INSERT INTO step (parcel, owner, code, site, at_ms) VALUES (?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO step (parcel, owner, code, site, at_ms) VALUES ($1, $2, $3, $4, $5)")
             .bind(id)
             .bind(owner.as_deref().unwrap_or(""))
             .bind(code)

@@ -43,7 +43,7 @@ const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 3
 
 pub(crate) const INVARIANTS: &[Invariant] = &[zero(
     "no parcel belongs to two people",
-    "SELECT count(*) FROM (SELECT 1 FROM step GROUP BY parcel HAVING count(DISTINCT owner) > 1)",
+    "SELECT count(*) FROM (SELECT 1 FROM step GROUP BY parcel HAVING count(DISTINCT owner) > 1) s",
 )];
 
 #[derive(Clone)]
@@ -66,7 +66,7 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
             seed::parcel_events(n, today).into_iter().map(row)
         })
         .collect();
-    let sql = "INSERT INTO step SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?)";
+    let sql = "INSERT INTO step SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT) FROM json_each($1)";
     seed::insert(tx, sql, &steps).await?;
     let mut topics = Vec::new();
     for [titre, texte, title, words] in TOPICS {
@@ -87,7 +87,7 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
     }
     let folded = |(lang, title, words)| (lang, fold(&format!("{title} {words}")), title, words);
     let topics: Vec<(&str, String, String, String)> = topics.into_iter().map(folded).collect();
-    seed::insert(tx, "INSERT INTO topic SELECT value->>0, value->>2, value->>3, value->>1 FROM json_each(?)", &topics)
+    seed::insert(tx, "INSERT INTO topic SELECT value->>0, value->>2, value->>3, value->>1 FROM json_each($1)", &topics)
         .await
 }
 
@@ -234,7 +234,7 @@ async fn track(
     };
     let freshness = portal.refresh(&id).await?;
     let rows: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT code, site, at_ms FROM step WHERE parcel = ? ORDER BY at_ms DESC, rowid LIMIT 64")
+        sqlx::query_as("SELECT code, site, at_ms FROM step WHERE parcel = $1 ORDER BY at_ms DESC, code LIMIT 64")
             .bind(&id)
             .fetch_all(&portal.kit.store.reader)
             .await?;
@@ -294,7 +294,7 @@ async fn search(
     if !q.is_empty() {
         // instr and not LIKE: what people type has no wildcards.
         found = sqlx::query_as(
-            "SELECT title, words FROM topic WHERE lang = ? AND instr(folded, ?) > 0 ORDER BY title LIMIT ?",
+            "SELECT title, words FROM topic WHERE lang = $1 AND instr(folded, $2) > 0 ORDER BY title LIMIT $3",
         )
         .bind(t.lang)
         .bind(fold(&q))
@@ -378,7 +378,8 @@ async fn account(State(portal): State<Portal>, headers: HeaderMap) -> Result<Res
     };
     let t = language(&headers);
     let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
-        "SELECT parcel, code, site, max(at_ms) FROM step WHERE owner = ? GROUP BY parcel ORDER BY parcel LIMIT 50",
+        "SELECT parcel, code, site, at_ms FROM step s WHERE owner = $1 AND at_ms =
+         (SELECT max(at_ms) FROM step l WHERE l.parcel = s.parcel AND l.owner = s.owner) ORDER BY parcel LIMIT 50",
     )
     .bind(&user.name)
     .fetch_all(&portal.kit.store.reader)

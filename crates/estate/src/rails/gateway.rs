@@ -137,8 +137,8 @@ async fn hand_over(
     loop {
         take_receipts(store, receipts).await?;
         let waiting: Vec<Waiting> = sqlx::query_as(
-            "SELECT id, recipient, text, queued_ms FROM sms WHERE state = 'queued' AND queued_ms > ? AND tries < ?
-             ORDER BY queued_ms, id LIMIT ?",
+            "SELECT id, recipient, text, queued_ms FROM sms WHERE state = 'queued' AND queued_ms > $1 AND tries < $2
+             ORDER BY queued_ms, id LIMIT $3",
         )
         .bind(now_ms() - SMS_LIFE_MS)
         .bind(SMS_TRIES_MAX)
@@ -278,7 +278,7 @@ async fn take_receipts(store: &Store, receipts: &mut Receipts) -> Result<(), sql
     }
     let mut tx = store.begin().await?;
     for (centre_id, state) in come {
-        sqlx::query("UPDATE sms SET state = ? WHERE centre_id = ?")
+        sqlx::query("UPDATE sms SET state = $1 WHERE centre_id = $2")
             .bind(state)
             .bind(centre_id)
             .execute(&mut *tx)

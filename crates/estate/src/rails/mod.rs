@@ -78,7 +78,7 @@ pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<14, 21>([
     zero(
         "each settled instant transfer moved money exactly once, no rejected one did",
         "SELECT count(*) FROM idempotency i WHERE route = 'instant' AND status < 300
-         AND (i.answer->>'status' = 'ACSC') <> (SELECT count(*) FROM journal j WHERE j.kind = 'instant' AND j.reference = i.answer->>'id')",
+         AND CASE i.answer->>'status' WHEN 'ACSC' THEN 1 ELSE 0 END <> (SELECT count(*) FROM journal j WHERE j.kind = 'instant' AND j.reference = i.answer->>'id')",
     ),
     zero(
         "each text message that was taken and is not out of date is there",
@@ -87,7 +87,7 @@ pub(crate) const INVARIANTS: &[Invariant] = &ledger::with_ledger::<14, 21>([
     ),
     zero(
         "no instant transfer was booked twice",
-        "SELECT count(*) FROM (SELECT 1 FROM journal WHERE kind = 'instant' GROUP BY reference HAVING count(*) > 1)",
+        "SELECT count(*) FROM (SELECT 1 FROM journal WHERE kind = 'instant' GROUP BY reference HAVING count(*) > 1) s",
     ),
 ]);
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -102,9 +102,9 @@ pub(crate) async fn seed(tx: &mut Tx) -> anyhow::Result<()> {
         .collect();
     ledger::open_accounts(tx, &accounts, seed::today_ms()).await?;
     let cards: Vec<_> = users().map(|n| (ids::card(n), ids::account(n, 1))).collect();
-    seed::insert(tx, "INSERT INTO card SELECT value->>0, value->>1 FROM json_each(?)", &cards).await?;
+    seed::insert(tx, "INSERT INTO card SELECT value->>0, value->>1 FROM json_each($1)", &cards).await?;
     let aliases: Vec<_> = users().map(|n| (ids::telephone(n), ids::account(n, 1))).collect();
-    seed::insert(tx, "INSERT INTO alias SELECT value->>0, value->>1 FROM json_each(?)", &aliases).await?;
+    seed::insert(tx, "INSERT INTO alias SELECT value->>0, value->>1 FROM json_each($1)", &aliases).await?;
     pacs::directory::seed(tx).await
 }
 
@@ -209,7 +209,7 @@ async fn authorisation(
         Taken::Now(turn) => turn,
     };
     let before: Option<(i64, String, Vec<u8>)> =
-        sqlx::query_as("SELECT id, code, body_hash FROM authorisation WHERE terminal = ? AND stan = ?")
+        sqlx::query_as("SELECT id, code, body_hash FROM authorisation WHERE terminal = $1 AND stan = $2")
             .bind(&ask.terminal)
             .bind(&ask.stan)
             .fetch_optional(&mut *turn.tx)
@@ -229,9 +229,9 @@ async fn authorisation(
 async fn authorise(tx: &mut Tx, ask: &Card, kind: &'static str, body_hash: &[u8]) -> Result<(i64, String), Problem> {
     let now = now_ms();
     let code = decide(tx, ask, kind, now).await?;
-    let id = sqlx::query(
+    let id = sqlx::query_scalar(
         "INSERT INTO authorisation (terminal, stan, pan, amount_cents, merchant, code, body_hash, at_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
     )
     .bind(&ask.terminal)
     .bind(&ask.stan)
@@ -241,16 +241,15 @@ async fn authorise(tx: &mut Tx, ask: &Card, kind: &'static str, body_hash: &[u8]
     .bind(code)
     .bind(body_hash)
     .bind(now)
-    .execute(&mut **tx)
-    .await?
-    .last_insert_rowid();
+    .fetch_one(&mut **tx)
+    .await?;
     Ok((id, code.to_owned()))
 }
 
 /// The response code; with 00 the money has moved.
 async fn decide(tx: &mut Tx, ask: &Card, kind: &'static str, now: i64) -> Result<&'static str, Problem> {
     let account: Option<String> =
-        sqlx::query_scalar("SELECT account FROM card WHERE pan = ?").bind(&ask.pan).fetch_optional(&mut **tx).await?;
+        sqlx::query_scalar("SELECT account FROM card WHERE pan = $1").bind(&ask.pan).fetch_optional(&mut **tx).await?;
     let Some(account) = account else { return Ok("14") };
     let stopped: Option<i64> = sqlx::query_scalar("SELECT at_ms FROM card_stopped WHERE pan = $1")
         .bind(&ask.pan)
@@ -260,7 +259,7 @@ async fn decide(tx: &mut Tx, ask: &Card, kind: &'static str, now: i64) -> Result
         return Ok("41");
     }
     let (count, cents): (i64, i64) = sqlx::query_as(
-        "SELECT count(*), coalesce(sum(amount_cents), 0) FROM authorisation WHERE pan = ? AND code = '00' AND at_ms > ?",
+        "SELECT count(*), coalesce(sum(amount_cents), 0) FROM authorisation WHERE pan = $1 AND code = '00' AND at_ms > $2",
     )
     .bind(&ask.pan)
     .bind(now - DAY_MS)
@@ -337,7 +336,7 @@ async fn sms(State(kit): State<Kit>, headers: HeaderMap, body: Json<Sms>) -> Res
 /// When too many wait for this telephone, or for all.
 async fn queue(tx: &mut Tx, to: &str, text: &str) -> Result<String, Problem> {
     let now = now_ms();
-    sqlx::query("DELETE FROM sms WHERE id IN (SELECT id FROM sms WHERE queued_ms <= ? ORDER BY queued_ms LIMIT ?)")
+    sqlx::query("DELETE FROM sms WHERE id IN (SELECT id FROM sms WHERE queued_ms <= $1 ORDER BY queued_ms LIMIT $2)")
         .bind(now - SMS_LIFE_MS)
         .bind(SMS_PURGE_MAX)
         .execute(&mut **tx)
@@ -353,7 +352,7 @@ async fn queue(tx: &mut Tx, to: &str, text: &str) -> Result<String, Problem> {
     }
     let id = format!("sms-{}", uuid::Uuid::new_v4().simple());
     let queued = sqlx::query(
-        "INSERT INTO sms (id, recipient, text, queued_ms) SELECT ?, ?, ?, ? WHERE (SELECT count(*) FROM sms) < ?",
+        "INSERT INTO sms (id, recipient, text, queued_ms) SELECT $1, $2, $3, $4 WHERE (SELECT count(*) FROM sms) < $5",
     )
     .bind(&id)
     .bind(to)
@@ -392,7 +391,7 @@ async fn instant(State(kit): State<Kit>, headers: HeaderMap, body: Json<Instant>
     };
     let mut accounts = Vec::with_capacity(2);
     for alias in [payer_alias, payee_alias] {
-        let account: Option<String> = sqlx::query_scalar("SELECT account FROM alias WHERE telephone = ?")
+        let account: Option<String> = sqlx::query_scalar("SELECT account FROM alias WHERE telephone = $1")
             .bind(alias)
             .fetch_optional(&mut *turn.tx)
             .await?;

@@ -41,7 +41,7 @@ pub(super) const INVARIANTS: [Invariant; 2] = [
     zero(
         "each answer to a payment online tells of a payment",
         "SELECT count(*) FROM idempotency i WHERE route = 'payments' AND status < 300 AND NOT EXISTS (SELECT 1 FROM payment p
-         WHERE p.id = i.answer->>'id' AND p.amount_cents = i.answer->>'amount_cents')",
+         WHERE p.id = i.answer->>'id' AND p.amount_cents = CAST(i.answer->>'amount_cents' AS BIGINT))",
     ),
 ];
 

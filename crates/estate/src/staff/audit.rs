@@ -190,7 +190,7 @@ pub(super) async fn last(store: &Store) -> Result<(i64, String), Problem> {
     Ok(last.unwrap_or_default())
 }
 
-pub(super) async fn broken_chain(tx: &mut sqlx::SqliteConnection) -> anyhow::Result<Option<String>> {
+pub(super) async fn broken_chain(tx: &mut sqlx::AnyConnection) -> anyhow::Result<Option<String>> {
     let sql = "SELECT id, at_ms, agent, file, case_reference, verdict, previous, hash FROM audit ORDER BY id";
     let mut rows = sqlx::query_as::<_, Row>(sql).fetch(&mut *tx);
     let mut chain = Chain::default();

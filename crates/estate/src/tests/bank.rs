@@ -19,7 +19,7 @@ async fn confirm(lab: &Lab, cookie: &str, id: &str, code: &str, cents: i64, iban
 }
 
 async fn balance(lab: &Lab, n: u32) -> i64 {
-    sqlx::query_scalar("SELECT balance_cents FROM account WHERE id = ?")
+    sqlx::query_scalar("SELECT balance_cents FROM account WHERE id = $1")
         .bind(ids::account(n, 1))
         .fetch_one(&lab.kit.store.reader)
         .await

@@ -34,7 +34,7 @@ async fn a_document_comes_back_as_it_was_put_in() {
 
     // A document that was changed on the disk is not given out.
     let mut tx = lab.kit.store.begin().await.unwrap();
-    sqlx::query("UPDATE version SET sealed = x'00' WHERE document = ?").bind(id).execute(&mut *tx).await.unwrap();
+    sqlx::query("UPDATE version SET sealed = x'00' WHERE document = $1").bind(id).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
     lab.get(&format!("/documents/{id}"), &[("cookie", &cookie)]).await.wrong(500, "internal");
 }
@@ -101,8 +101,8 @@ async fn an_agent_has_a_quota() {
     let cookie = lab.cookie("/login", 3).await;
     let mut tx = lab.kit.store.begin().await.unwrap();
     sqlx::query(
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-         INSERT INTO audit SELECT NULL, ?, 'user0003', 'file-0001', 'CASE-1', 'read', '', '' FROM n",
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+         INSERT INTO audit SELECT NULL, $2, 'user0003', 'file-0001', 'CASE-1', 'read', '', '' FROM n",
     )
     .bind(bounds::FILE_READS_PER_HOUR_MAX)
     .bind(crate::store::now_ms())

@@ -176,7 +176,7 @@ async fn payment(lab: &Lab, key: &str, cents: i64) -> (String, String) {
     let body = json!({"pan": ids::card(4), "amount_cents": cents, "currency": "EUR", "merchant": "Librairie"});
     let asked = keyed(lab, "/payments", key, &body).await.right(202, "payment").json();
     assert_eq!(keyed(lab, "/payments", key, &body).await.json(), asked);
-    let texts: Vec<String> = sqlx::query_scalar("SELECT text FROM sms WHERE recipient = ? ORDER BY queued_ms, id")
+    let texts: Vec<String> = sqlx::query_scalar("SELECT text FROM sms WHERE recipient = $1 ORDER BY queued_ms, id")
         .bind(ids::telephone(4))
         .fetch_all(&lab.kit.store.reader)
         .await

@@ -98,7 +98,7 @@ async fn a_passkey_stands_for_both_steps_and_works_once() {
     let cookie = house.lab.cookie("/login", 5).await;
     let device = make(&house, &cookie).await;
     // Whatever the password alone would not do.
-    house.change("INSERT INTO totp (user, salt, confirmed_ms) VALUES ('user0005', 'x', 1)").await;
+    house.change("INSERT INTO totp (\"user\", salt, confirmed_ms) VALUES ('user0005', 'x', 1)").await;
     let first = signing(&house, &device, 5, true).await;
     for _ in 0..50 {
         house.lab.post(START, &[], &json!({"user": "user0005"})).await.right(200, "passkey");
@@ -186,7 +186,7 @@ async fn an_open_browser_makes_no_passkey_and_their_number_is_bounded() {
     house
         .change(
             "WITH RECURSIVE n (x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM n WHERE x < 8)
-             INSERT INTO passkey (id, user, passkey, made_ms) SELECT 'fake' || x, 'user0005', '{}', x FROM n",
+             INSERT INTO passkey (id, \"user\", passkey, made_ms) SELECT 'fake' || x, 'user0005', '{}', x FROM n",
         )
         .await;
     assert_eq!(count(&house, "SELECT count(*) FROM passkey").await, PASSKEYS_PER_PERSON_MAX);

@@ -144,6 +144,7 @@ async fn tracking_is_live_and_the_last_known_when_the_parcel_service_is_gone() {
     let options = Options {
         listen: vec![(Service::Parcels, "127.0.0.1:0".parse().unwrap())],
         data: dir.path().join("data"),
+        database: None,
         elsewhere: Vec::new(),
         message_centre: None,
         banks: Vec::new(),

@@ -74,7 +74,7 @@ async fn flip(lab: &Lab, id: &str) {
 }
 
 async fn broken(lab: &Lab) -> Vec<String> {
-    let findings = crate::verify::verify(&lab.kit.store.dir, None).await.unwrap();
+    let findings = crate::verify::verify(&lab.kit.store.dir, None, None).await.unwrap();
     findings
         .into_iter()
         .filter(|finding| !finding.ok)

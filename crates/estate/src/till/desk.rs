@@ -168,7 +168,7 @@ impl Desk {
     }
 }
 
-async fn standing(connection: &mut sqlx::SqliteConnection) -> Result<Standing, sqlx::Error> {
+async fn standing(connection: &mut sqlx::AnyConnection) -> Result<Standing, sqlx::Error> {
     let (cash_cents, untold, out_untold_cents, today): (i64, i64, i64, i64) = sqlx::query_as(
         "SELECT
            coalesce(sum(CASE kind WHEN 'withdrawal' THEN -amount_cents WHEN 'minus' THEN -amount_cents WHEN 'closing' THEN 0 ELSE amount_cents END), 0),

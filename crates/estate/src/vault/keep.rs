@@ -97,7 +97,7 @@ pub(super) async fn room(tx: &mut Tx, owner: &str, more: i64, new: bool) -> Resu
 }
 
 /// Bytes of all living versions of a user.
-pub(super) async fn usage<'e>(on: impl sqlx::SqliteExecutor<'e>, owner: &str) -> Result<i64, Problem> {
+pub(super) async fn usage<'e>(on: impl sqlx::AnyExecutor<'e>, owner: &str) -> Result<i64, Problem> {
     let sql =
         "SELECT CAST(coalesce(sum(v.size_bytes), 0) AS BIGINT) FROM version v JOIN document d ON d.id = v.document
          WHERE d.owner = $1 AND v.shredded_ms IS NULL";

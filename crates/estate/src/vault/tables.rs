@@ -69,7 +69,7 @@ pub(crate) const INVARIANTS: &[Invariant] = &[
     Invariant { name: "the trails are whole, in order and unchanged", check: Check::Code(|tx| Box::pin(trail::broken(tx))) },
     zero(
         "each document has an owner who exists",
-        "SELECT count(*) FROM document WHERE owner NOT IN (SELECT user FROM credential)",
+        "SELECT count(*) FROM document WHERE owner NOT IN (SELECT \"user\" FROM credential)",
     ),
     zero(
         "each living document has its current version",
@@ -96,7 +96,7 @@ pub(crate) const INVARIANTS: &[Invariant] = &[
 
 /// The first version that is not as it was sealed. Opening it takes the master key, which the check does not have: a
 /// document that was altered in the store is told from the hash of what was sealed.
-async fn altered(tx: &mut sqlx::SqliteConnection) -> anyhow::Result<Option<String>> {
+async fn altered(tx: &mut sqlx::AnyConnection) -> anyhow::Result<Option<String>> {
     let mut after = (String::new(), 0_i64);
     // One at a time: together they would not fit in memory.
     loop {

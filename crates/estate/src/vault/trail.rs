@@ -143,7 +143,7 @@ pub(super) async fn page_after(store: &Store, owner: &str, after: i64) -> Result
 }
 
 /// What is wrong with the trails first, if anything is.
-pub(super) async fn broken(tx: &mut sqlx::SqliteConnection) -> anyhow::Result<Option<String>> {
+pub(super) async fn broken(tx: &mut sqlx::AnyConnection) -> anyhow::Result<Option<String>> {
     let sql = "SELECT owner, number, at_ms, actor, action, document, detail, previous, hash FROM trail ORDER BY owner, number";
     let mut rows = sqlx::query_as::<_, Entry>(sql).fetch(&mut *tx);
     let mut chain = Chain::default();

@@ -1,6 +1,8 @@
 //! What tests of the real program share: processes that end with the test, and requests over real sockets.
 #![expect(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod postgres;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

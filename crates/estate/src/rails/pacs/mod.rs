@@ -60,7 +60,7 @@ pub(crate) const INVARIANTS: [Invariant; 4] = [
     zero(
         "each instant transfer that was accepted from another bank is credited exactly once",
         "SELECT count(*) FROM pacs_in p WHERE at_ms > (SELECT coalesce(max(at_ms), 0) - 80000000 FROM advice)
-         AND (status = 'ACSC') <> (SELECT count(*) FROM advice a WHERE a.operation = p.operation AND a.path = '/internal/credits')",
+         AND CASE status WHEN 'ACSC' THEN 1 ELSE 0 END <> (SELECT count(*) FROM advice a WHERE a.operation = p.operation AND a.path = '/internal/credits')",
     ),
     zero(
         "each instant transfer that another bank accepted is paid exactly once, by the payer or from suspense",

@@ -1,0 +1,309 @@
+//! The store of one service: an SQLite file, or a schema of its own in a PostgreSQL database. Either way what was
+//! acknowledged is on the disk, transactions that write wait for each other's turn, and a few readers can't write.
+//!
+//! SQLite: write-ahead log, `synchronous=FULL`, `BEGIN IMMEDIATE`. PostgreSQL: each such transaction begins by taking the
+//! schema's advisory lock, also against other processes, so that none needs to be tried again.
+
+pub(crate) mod dialect;
+
+use crate::bounds::{POOL_WAIT_MAX, READERS};
+use crate::service::Service;
+use anyhow::{Context, ensure};
+pub use dialect::Database;
+use sqlx::AnyPool;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{Any, Connection as _, Executor as _, Transaction};
+use std::path::Path;
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+/// A transaction of the writer.
+pub(crate) type Tx = Transaction<'static, Any>;
+
+/// The tables that several services have, each in its own store.
+pub(crate) const COMMON: &str = "
+CREATE TABLE credential (\"user\" TEXT PRIMARY KEY, phc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE session (
+  token_hash BLOB PRIMARY KEY, \"user\" TEXT NOT NULL, created_ms INTEGER NOT NULL, seen_ms INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX \"session_user\" ON session (\"user\", created_ms);
+CREATE TABLE idempotency (
+  caller TEXT NOT NULL, route TEXT NOT NULL, key TEXT NOT NULL, body_hash BLOB NOT NULL, status INTEGER NOT NULL,
+  answer TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (caller, route, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_age ON idempotency (at_ms);
+CREATE TABLE secret (name TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Where stores are: a data folder, and the database if there is one. Keys are in the folder in any case.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) database: Option<&'a Database>,
+}
+
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Place<'a> {
+    fn from(dir: &'a P) -> Self {
+        Self { dir: dir.as_ref(), database: None }
+    }
+}
+
+impl Place<'_> {
+    /// Where the store of this name is, for messages.
+    fn tell(self, name: &str) -> String {
+        match self.database {
+            Some(database) => format!("{} (schema {name})", database.place()),
+            None => self.dir.join(format!("{name}.sqlite3")).display().to_string(),
+        }
+    }
+
+    fn connect(self, name: &str, mode: &str) -> anyhow::Result<AnyConnectOptions> {
+        sqlx::any::install_default_drivers();
+        let url = match self.database {
+            Some(database) => database.url().to_owned(),
+            None => {
+                let path = std::path::absolute(self.dir)?.join(format!("{name}.sqlite3"));
+                let path = path.to_str().context("the data folder's name is no UTF-8")?;
+                let path = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+                format!("sqlite://{path}?mode={mode}")
+            }
+        };
+        Ok(AnyConnectOptions::from_str(&url)?)
+    }
+
+    /// A pool whose connections say `greeting` first. SQLite's never break; PostgreSQL's are tried before use.
+    fn pool(self, count: u32, greeting: String) -> AnyPoolOptions {
+        AnyPoolOptions::new()
+            .max_connections(count)
+            .acquire_timeout(POOL_WAIT_MAX)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(self.database.is_some())
+            .after_connect(move |connection, _| {
+                let greeting = sqlx::AssertSqlSafe(greeting.clone());
+                Box::pin(async move { connection.execute(sqlx::raw_sql(greeting)).await.map(|_| ()) })
+            })
+    }
+}
+
+/// The database of one service.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    writer: AnyPool,
+    /// For queries that change nothing.
+    pub(crate) reader: AnyPool,
+    /// The data folder: for keys that are kept beside the stores.
+    pub(crate) dir: Arc<Path>,
+    /// The number of the lock that writers take; PostgreSQL only.
+    lock: Option<i64>,
+}
+
+impl Store {
+    /// Opens the store of a service, and makes it if need be.
+    ///
+    /// `migrations` are the service's steps, oldest first. At first start the transaction comes back open, so that the
+    /// test data go in with the tables or not at all; the caller commits it.
+    ///
+    /// # Errors
+    /// When the folder, the file or the database can't be used, or the store was written by a newer version.
+    pub(crate) async fn open(
+        place: impl Into<Place<'_>>,
+        service: Service,
+        migrations: &[&'static str],
+    ) -> anyhow::Result<(Self, Option<Tx>)> {
+        Self::open_named(place, service.name(), migrations).await
+    }
+
+    /// As [`Store::open`], for what is no service.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub(crate) async fn open_named(
+        place: impl Into<Place<'_>>,
+        name: &str,
+        migrations: &[&'static str],
+    ) -> anyhow::Result<(Self, Option<Tx>)> {
+        let place = place.into();
+        let schema = place.database.map(|_| name);
+        let options = place.connect(name, "rwc")?;
+        let greet = |writes| dialect::greeting(schema, writes);
+        let told = place.tell(name);
+        let failed = || match schema {
+            Some(_) => {
+                format!(
+                    "{told}: can't connect: is the server up, and are user, password and database of --database right?"
+                )
+            }
+            None => format!("{told}: can't open"),
+        };
+        if schema.is_some() {
+            // A pool would try again and again, and not say why.
+            let tried = sqlx::AnyConnection::connect_with(&options).await.with_context(failed)?;
+            tried.close().await.with_context(failed)?;
+        }
+        let writer = place.pool(1, greet(true)).connect_with(options.clone()).await.with_context(failed)?;
+        let reader = place.pool(READERS, greet(false)).connect_lazy_with(options);
+        let lock = schema.map(lock_number);
+        let store = Self { writer, reader, dir: Arc::from(place.dir), lock };
+
+        let mut tx = store.begin().await?;
+        let version = store.version(&mut tx, name).await.with_context(|| told.clone())?;
+        let known = i64::try_from(migrations.len())?;
+        ensure!(version <= known, "{told}: version {version}, made by a newer program than this one (version {known})");
+        if version == known {
+            return Ok((store, None));
+        }
+        let common = (version == 0).then_some(COMMON);
+        let steps = common.iter().chain(migrations.iter().skip(usize::try_from(version)?));
+        for (step, sql) in steps.enumerate() {
+            let sql = if schema.is_some() { dialect::tables(sql) } else { (*sql).to_owned() };
+            let made = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await;
+            made.with_context(|| format!("{told}: step {} from version {version}", step + 1))?;
+        }
+        let keep = match schema {
+            Some(_) => format!("UPDATE schema_version SET known = {known}"),
+            None => format!("PRAGMA user_version = {known}"),
+        };
+        sqlx::raw_sql(sqlx::AssertSqlSafe(keep)).execute(&mut *tx).await?;
+        if version == 0 {
+            return Ok((store, Some(tx)));
+        }
+        tx.commit().await?;
+        Ok((store, None))
+    }
+
+    /// How many migrations the store has had; a schema of PostgreSQL is made if need be.
+    async fn version(&self, tx: &mut Tx, name: &str) -> anyhow::Result<i64> {
+        if self.lock.is_none() {
+            return Ok(sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut **tx).await?);
+        }
+        let there: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
+            .bind(name)
+            .fetch_one(&mut **tx)
+            .await?;
+        if there == 0 {
+            let make = format!("CREATE SCHEMA \"{name}\"; {}", dialect::PRELUDE);
+            sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&mut **tx).await.context("can't make the schema")?;
+        }
+        Ok(sqlx::query_scalar("SELECT known FROM schema_version").fetch_one(&mut **tx).await?)
+    }
+
+    /// Opens the store of a service to read it as it is, whatever version wrote it; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub(crate) async fn open_existing(place: impl Into<Place<'_>>, service: Service) -> anyhow::Result<Option<Self>> {
+        let (place, name) = (place.into(), service.name());
+        if place.database.is_none() && !place.dir.join(format!("{name}.sqlite3")).is_file() {
+            return Ok(None);
+        }
+        let schema = place.database.map(|_| name);
+        let pool = place.pool(1, dialect::greeting(schema, false)).connect_with(place.connect(name, "rw")?).await;
+        let pool = pool.with_context(|| format!("{}: can't open", place.tell(name)))?;
+        if schema.is_some() {
+            let there = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = $1");
+            let there: i64 = there.bind(name).fetch_one(&pool).await?;
+            if there == 0 {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Self { writer: pool.clone(), reader: pool, dir: Arc::from(place.dir), lock: schema.map(lock_number) }))
+    }
+
+    /// Whether it is in PostgreSQL.
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Begins a transaction that may write; others wait their turn.
+    pub(crate) async fn begin(&self) -> Result<Tx, sqlx::Error> {
+        let Some(lock) = self.lock else { return self.writer.begin_with("BEGIN IMMEDIATE").await };
+        let mut tx = self.writer.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock).execute(&mut *tx).await?;
+        Ok(tx)
+    }
+
+    /// Begins a transaction that sees one state and changes nothing.
+    pub(crate) async fn snapshot(&self) -> Result<Tx, sqlx::Error> {
+        match self.lock {
+            Some(_) => self.reader.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
+            None => self.reader.begin().await,
+        }
+    }
+
+    /// Closes both pools, the log being written back.
+    pub(crate) async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Whether a store did not answer, so that the same may work later; the cause goes to standard error.
+pub(crate) fn away(error: &sqlx::Error) -> bool {
+    let away = match error {
+        sqlx::Error::PoolTimedOut => return true,
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::BeginFailed => true,
+        // Connection lost, resources short, ended by an operator, a lock not had in time.
+        sqlx::Error::Database(told) => told.code().is_some_and(|code| {
+            code.len() == 5 && (["08", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "55P03")
+        }),
+        _ => false,
+    };
+    if away {
+        eprintln!("guichet-estate: the store is away: {error}");
+    }
+    away
+}
+
+/// The advisory lock of a schema: a number of its name, the same in each program.
+fn lock_number(name: &str) -> i64 {
+    name.bytes().fold(0x6775_6963, |number: i64, byte| number.wrapping_mul(257).wrapping_add(i64::from(byte)))
+}
+
+/// Milliseconds since 1970, by the clock of this machine.
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// A time as RFC 3339 in UTC, whole seconds.
+pub(crate) fn rfc3339(ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_its_data_and_refuses_a_newer_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let steps: [&'static str; 2] =
+            ["CREATE TABLE thing (n INTEGER) STRICT", "ALTER TABLE thing ADD COLUMN m INTEGER"];
+        let (store, fresh) = Store::open(dir.path(), Service::Bank, &steps[..1]).await.unwrap();
+        fresh.unwrap().rollback().await.unwrap();
+        store.close().await;
+        // Rolled back: it is a first start again.
+        let (store, fresh) = Store::open(dir.path(), Service::Bank, &steps[..1]).await.unwrap();
+        let mut tx = fresh.unwrap();
+        sqlx::query("INSERT INTO thing VALUES (7)").execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let written = sqlx::query("INSERT INTO thing VALUES (8)").execute(&store.reader).await;
+        assert!(written.is_err(), "a reader can't write");
+        store.close().await;
+
+        let (store, fresh) = Store::open(dir.path(), Service::Bank, &steps).await.unwrap();
+        assert!(fresh.is_none(), "a migration is no first start");
+        let row: (i64, Option<i64>) = sqlx::query_as("SELECT n, m FROM thing").fetch_one(&store.reader).await.unwrap();
+        assert_eq!(row, (7, None));
+        let sync: i64 = {
+            let mut tx = store.begin().await.unwrap();
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *tx).await.unwrap()
+        };
+        assert_eq!(sync, 2, "FULL");
+        store.close().await;
+        let error = Store::open(dir.path(), Service::Bank, &steps[..1]).await.err().unwrap().to_string();
+        assert!(error.contains("newer program"), "{error}");
+    }
+}

@@ -1,0 +1,100 @@
+//! A PostgreSQL server of the test: in a temporary folder, on a port of its own, killed when dropped.
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::{port, wait_for};
+
+const PASSWORD: &str = "only-for-this-test";
+
+/// A running server with an empty database.
+pub(crate) struct Postgres {
+    dir: tempfile::TempDir,
+    port: u16,
+    server: Child,
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A program of the server; it is in no path on Debian.
+fn program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = versions.map(|version| version.path().join("bin").join(name));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let anywhere: Vec<PathBuf> = std::env::split_paths(&path).map(|dir| dir.join(name)).collect();
+    let found = debian.chain(anywhere).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing: `apt-get install postgresql`, or `cargo xtask test` does it"))
+}
+
+/// The server refuses to run as root: then it runs as `nobody`.
+fn command(name: &str) -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        return Command::new(program(name));
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(program(name));
+    command
+}
+
+impl Postgres {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let password = dir.path().join("password");
+        std::fs::write(&password, PASSWORD).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("the user nobody");
+            for path in [dir.path(), &password] {
+                std::os::unix::fs::chown(path, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).unwrap();
+            }
+        }
+        let mut make = command("initdb");
+        make.args(["-U", "estate", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--pwfile"]).arg(&password);
+        let made = make.arg("-D").arg(dir.path().join("data")).current_dir(dir.path()).output().unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let port = port();
+        let server = serve(dir.path(), port);
+        let mut postgres = Self { dir, port, server };
+        postgres.ready();
+        postgres
+    }
+
+    /// The connection string, with the password.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://estate:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Ends the server as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+
+    /// Starts it again after [`Postgres::kill`].
+    pub(crate) fn start_again(&mut self) {
+        self.server = serve(self.dir.path(), self.port);
+        self.ready();
+    }
+
+    /// Waits until it takes connections. It ends at once while processes of a killed one are still ending.
+    fn ready(&mut self) {
+        wait_for("the PostgreSQL server", || {
+            if self.server.try_wait().unwrap().is_some() {
+                self.server = serve(self.dir.path(), self.port);
+            }
+            let mut asked = command("pg_isready");
+            let asked = asked.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]).current_dir("/").status();
+            (asked.unwrap().success() && TcpStream::connect(("127.0.0.1", self.port)).is_ok()).then_some(())
+        });
+    }
+}
+
+fn serve(dir: &Path, port: u16) -> Child {
+    let mut server = command("postgres");
+    server.arg("-D").arg(dir.join("data")).arg("-k").arg(dir).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+    server.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
