@@ -200,9 +200,23 @@ impl Matched {
 struct Candidate {
     signature: Signature,
     matched: Matched,
-    /// Coverage times log-lift.
+    /// Coverage times log-lift; of equals, those that tell most of who asks are a little better.
     score: f32,
     evidence: Evidence,
+}
+
+/// Of signatures that explain as much, one that names the program is better than one that names an address, and both are
+/// better than one that only says how somebody behaves or what is wanted.
+fn preference(signature: &Signature) -> f32 {
+    if signature.has(Kind::Client) {
+        1.03
+    } else if signature.has(Kind::Source) {
+        1.02
+    } else if signature.has(Kind::Behaviour) {
+        1.0
+    } else {
+        0.99
+    }
 }
 
 struct Search<'a> {
@@ -279,7 +293,7 @@ impl<'a> Search<'a> {
             }
         }
         let evidence = self.scene.evidence(&signature, weight, self.all, matched.hits(), samples);
-        let score = evidence.coverage * evidence.lift.clamp(1.0, 1e3).ln();
+        let score = evidence.coverage * evidence.lift.clamp(1.0, 1e3).ln() * preference(&signature);
         Candidate { signature, matched, score, evidence }
     }
 

@@ -108,6 +108,8 @@ pub(crate) struct ServiceSigns {
     errors_now_per_s: f32,
     learned_s: f32,
     uncalm_at: Moment,
+    /// Strangers' requests up to then were learned from, or never will be.
+    learned_to: Moment,
     hurt_at: Option<Moment>,
     searched_at: Moment,
     reviewed_at: Moment,
@@ -131,6 +133,7 @@ impl ServiceSigns {
             errors_now_per_s: 0.0,
             learned_s: 0.0,
             uncalm_at: Moment(0),
+            learned_to: Moment(0),
             hurt_at: None,
             searched_at: Moment(0),
             reviewed_at: Moment(0),
@@ -256,13 +259,8 @@ impl ServiceSigns {
         let calm = now.since(self.uncalm_at) >= CALM_AFTER || self.uncalm_at == Moment(0);
         self.calm.regain(span_s);
         self.proven.regain(span_s);
-        for sample in samples {
-            if sample.is_person() {
-                self.proven.learn(sample);
-            } else if calm && sample.is_stranger() {
-                self.calm.learn(sample);
-            }
-        }
+        samples.iter().filter(|s| s.is_person()).for_each(|s| self.proven.learn(s));
+        self.learn_calm(now, calm);
         if calm {
             self.learned_s += span_s;
             let weight = (1.0 - (-span_s / RATE_LEARN_S).exp()).max(span_s / self.learned_s).min(1.0);
@@ -275,6 +273,20 @@ impl ServiceSigns {
         while self.recent.front().is_some_and(|r| now.since(r.at).as_secs_f32() > SPANS_S[2]) {
             self.recent.pop_front();
         }
+    }
+
+    /// Learns what came a while ago, if it has been calm since: the first moments of an attack, before it is noticed, must
+    /// not become what is usual.
+    fn learn_calm(&mut self, now: Moment, calm: bool) {
+        if !calm {
+            self.learned_to = now;
+            return;
+        }
+        let settled = Moment(now.0.saturating_sub(CALM_AFTER.as_micros() as u64));
+        for recent in self.recent.iter().filter(|r| r.at > self.learned_to && r.at <= settled) {
+            self.calm.learn(&recent.sample);
+        }
+        self.learned_to = self.learned_to.max(settled);
     }
 
     fn follow_hits(&mut self, samples: &[Sample], span_s: f32, weight: f32) {
