@@ -69,15 +69,13 @@ impl RoomRules {
     }
 }
 
-/// Places given out in a span, and people who entered, counted by a worker.
+/// Places given out in a span, counted by a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomCounts {
     /// Places in the shuffled part of the line, by second.
     pub shuffled: [u32; ROOM_SHUFFLE_S as usize],
     /// Places behind it, all given out now.
     pub behind: u32,
-    /// People who entered.
-    pub entered: u32,
 }
 
 impl RoomCounts {
@@ -97,7 +95,6 @@ impl RoomCounts {
             *mine += theirs;
         }
         self.behind += other.behind;
-        self.entered += other.entered;
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use guichet_core::bounds::{ANSWER_AHEAD_BYTES_MAX, REQUEST_AHEAD_BYTES_MAX};
 use guichet_core::{Reason, Standing};
-use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -23,7 +23,7 @@ use crate::config::UpstreamProtocol;
 use crate::connection::Connection;
 use crate::desk::Desk as _;
 use crate::forward::{Arrival, BodyBounds, Forwarder, Job, Outcome, Scheme};
-use crate::identify::{Accepted, PROOF_COOKIE, identify, issued};
+use crate::identify::{Accepted, PROOF_COOKIE, identify, issued, set_own};
 use crate::pages::redirect_to_https;
 use crate::passes::{self, Holder};
 use crate::record::Trail;
@@ -144,7 +144,6 @@ async fn at_desk(setup: &WorkerSetup, trail: Trail, classified: Classified) -> R
         method: &head.method,
         uri: &head.uri,
         holder: Holder::of(&class.service.name, identified.client, &head.headers),
-        content_type: head.headers.get(CONTENT_TYPE),
         frame: trail.frame(None),
         over_tls: trail.over_tls(),
         now_s: trail.began_unix_s(),
@@ -253,12 +252,8 @@ fn prove_session(setup: &WorkerSetup, trail: &Trail, class: &Class, response: &m
         let ends_s = trail.began_unix_s() + rule.life.as_secs();
         setup.shared.signer.prove(&class.service.name, value, ends_s)
     };
-    let secure = if trail.over_tls() { "; Secure" } else { "" };
-    let cookie = proof.map(|proof| {
-        format!("{PROOF_COOKIE}={proof}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}", rule.life.as_secs())
-    });
-    if let Some(Ok(cookie)) = cookie.map(|text| HeaderValue::from_str(&text)) {
-        response.headers_mut().append(SET_COOKIE, cookie);
+    if let Some(proof) = proof {
+        set_own(response.headers_mut(), PROOF_COOKIE, &proof, rule.life.as_secs(), trail.over_tls());
     }
 }
 

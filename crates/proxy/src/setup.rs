@@ -170,7 +170,7 @@ impl WorkerSetup {
         let workers = shared.config.node.workers;
         let admission = Rc::new(Admission::new(admission, services, shared.signs.clone(), workers, seed));
         let forwarder = Rc::new(Forwarder::new(&shared.pools, seed));
-        let passes = Passes::new(&shared.seed.0, shared.signs.clone(), seed);
+        let passes = Passes::new(&shared.seed.0, shared.signs.passes.clone(), seed);
         Self { shared, admission, passes, forwarder }
     }
 }

@@ -3,7 +3,7 @@
 //! Orders are POST with JSON. A page on the internet can make a browser send a POST here, but not with the header
 //! [`ORDER_HEADER`]: for that the browser asks first, and is not answered. So only programs give orders.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use guichet_core::bounds::{SIGNATURE_PARTS_MAX, SPAN_S_MAX};
 use guichet_core::signs::{Dimension, Signature, Step};
@@ -166,7 +166,7 @@ fn issue(of: &OfCode, source: &dyn AdminSource) -> Reply {
     if for_s > CODE_DAYS * 86_400 {
         return Err(bad(format!("'for_s' must be at most {} ({CODE_DAYS} days)", CODE_DAYS * 86_400)));
     }
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now_s = clock::unix_s();
     let ends_s = (now_s + for_s).div_ceil(3600) * 3600;
     Ok(json!({ "code": source.issue_code(uses, ends_s), "uses": uses, "ends_unix_s": ends_s }))
 }
@@ -226,7 +226,7 @@ pub(super) fn explain(query: &str, source: &dyn AdminSource) -> Reply {
 
 fn told(refusal: &Refusal, source: &dyn AdminSource, signs: &Signs) -> Value {
     let services = source.status().services;
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now_s = clock::unix_s();
     json!({
         "ago_s": now_s.saturating_sub(refusal.unix_s),
         "unix_s": refusal.unix_s,
@@ -249,10 +249,9 @@ fn span(for_s: Option<u64>) -> Result<u64, (StatusCode, &'static str, String)> {
 }
 
 fn network(text: &str) -> Result<IpNet, (StatusCode, &'static str, String)> {
-    let parsed = text.parse::<IpNet>().or_else(|_| text.parse().map(|ip: std::net::IpAddr| IpNet::from(ip)));
-    parsed
-        .map(|network| network.trunc())
-        .map_err(|_| bad("'network' must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32".to_owned()))
+    crate::identify::network(text).ok_or_else(|| {
+        bad("'network' must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32".to_owned())
+    })
 }
 
 fn bad(detail: String) -> (StatusCode, &'static str, String) {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use guichet_core::bounds::WORKERS_MAX;
 use guichet_core::room::Place;
-use guichet_core::signs::{InForce, Sample, Sampler, Step};
+use guichet_core::signs::{Features, InForce, Sample, Sampler, Step};
 use guichet_core::{
     Asking, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, Rules, ServiceId, Slot,
     SourceKey, SourceView, Standing, Standing3, UNMARKED, Window, decide, effective_standing, mitigated_standing,
@@ -202,13 +202,14 @@ impl Admission {
         let cost = self.cost(class);
         let asked = Asked { service, cost, suspect_rate_per_s: rules.suspect_rate_per_s };
         let allowed = !rules.mitigations.is_empty() && self.signs.allowed.allows(client, now);
-        let mark = if allowed || rules.mitigations.is_empty() { None } else { rules.mark(&looks.outward()) };
+        let outward = (!rules.mitigations.is_empty()).then(|| looks.outward());
+        let mark = outward.as_ref().filter(|_| !allowed).and_then(|outward| rules.mark(outward));
         let pressed = rules.pressure == Pressure::Pressed;
         let seen = Seen { client, mark, has_marks: rules.has_marks(), pressed };
         let (view, wide) = self.views(class, partner, &seen, now, &asked);
         let proved = (class.standing > Standing::Known).then_some(class.standing);
         let known = effective_standing(proved, &view, now, rules);
-        let mitigation = self.look(looks, rules, known, &view, cost).filter(|_| !allowed);
+        let mitigation = self.look(looks, outward, rules, known, &view, cost).filter(|_| !allowed);
         let mitigation = mitigation.map(|found| self.spare_crawlers(found, looks, now));
         let standing = mitigated_standing(known, class.criticality, mitigation.as_ref());
         let matched = mitigation.map_or(0, |m| m.id);
@@ -288,18 +289,26 @@ impl Admission {
     }
 
     /// Looks at a request where that can matter: it is one of those that are sampled, or there are mitigations. The one
-    /// in force that it matches.
-    fn look(&self, looks: &Looks<'_>, rules: &Rules, known: Standing, view: &SourceView, cost: f32) -> Option<InForce> {
+    /// in force that it matches. `outward`: what it tells, where that was worked out already.
+    fn look(
+        &self,
+        looks: &Looks<'_>,
+        outward: Option<Features>,
+        rules: &Rules,
+        known: Standing,
+        view: &SourceView,
+        cost: f32,
+    ) -> Option<InForce> {
         let position = looks.class.service_position;
         let mut sampling = self.sampling.borrow_mut();
         let samples = (rules.samples_per_tick / sampling.workers).max(SAMPLES_OF_WORKER_MIN);
         let mut window = self.window.borrow_mut();
         let bag = &mut window.services.get_mut(position)?.samples;
         let place = if rules.samples_per_tick == 0 { None } else { sampling.sampler.place(bag, samples) };
-        if place.is_none() && rules.mitigations.is_empty() {
+        if place.is_none() && outward.is_none() {
             return None;
         }
-        let features = looks.features(view, cost);
+        let features = Looks::with_account(outward.unwrap_or_else(|| looks.outward()), view, cost);
         if let Some(place) = place {
             let (criticality, pace_per_s) = (looks.class.criticality, view.pace_per_s);
             bag.keep(place, Sample { features, weight: 1.0, pace_per_s, standing: known, criticality });

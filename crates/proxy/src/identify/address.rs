@@ -47,6 +47,20 @@ pub fn trusted(address: IpAddr, networks: &[IpNet]) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
+/// A network or a single address, as people write it; without the bits that its length leaves out.
+#[must_use]
+pub fn network(text: &str) -> Option<IpNet> {
+    let parsed = text.parse::<IpNet>().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
+    parsed.ok().map(|network| network.trunc())
+}
+
+/// The network of an address: its first `v4_bits`, or its first `v6_bits`.
+#[must_use]
+pub fn network_of(address: IpAddr, v4_bits: u8, v6_bits: u8) -> IpNet {
+    let bits = if address.is_ipv4() { v4_bits } else { v6_bits };
+    IpNet::new(address, bits).map_or_else(|_| IpNet::from(address), |network| network.trunc())
+}
+
 fn parse(entry: &str) -> Option<IpAddr> {
     let bare = entry.trim_matches('"');
     if let Some(inner) = bare.strip_prefix('[') {

@@ -1,7 +1,7 @@
 //! Reading cookies without allocating.
 
-use http::HeaderMap;
-use http::header::COOKIE;
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue};
 
 /// The value of the first cookie of this name over all Cookie fields.
 #[must_use]
@@ -14,6 +14,16 @@ fn in_field<'a>(field: &'a str, name: &str) -> Option<&'a str> {
         let (key, value) = pair.trim().split_once('=')?;
         (key == name).then(|| value.trim_matches('"'))
     })
+}
+
+/// Adds a cookie of the door's own: for all of the site, not for scripts, for this many seconds.
+pub fn set_own(headers: &mut HeaderMap, name: &str, value: &str, life_s: u64, over_tls: bool) {
+    let secure = if over_tls { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={life_s}{secure}");
+    // What the door signs can be sent.
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        headers.append(SET_COOKIE, cookie);
+    }
 }
 
 /// Name, value and path-independent meaning of a Set-Cookie field: `None` if it deletes the cookie or is not of `name`.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
-pub use address::{client_address, trusted};
-pub use cookies::{cookie, issued};
+pub use address::{client_address, network, network_of, trusted};
+pub use cookies::{cookie, issued, set_own};
 pub use partner::{KEY_HEADER, PartnerIndex};
 pub use session::{PROOF_COOKIE, SessionSigner};
 

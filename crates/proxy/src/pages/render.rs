@@ -30,7 +30,7 @@ pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Escapes text for HTML, in content and in quoted attributes.
-pub(crate) fn escape_html(out: &mut Vec<u8>, text: &str) {
+pub(super) fn escape_html(out: &mut Vec<u8>, text: &str) {
     for byte in text.bytes() {
         match byte {
             b'&' => out.extend_from_slice(b"&amp;"),
@@ -43,6 +43,13 @@ pub(crate) fn escape_html(out: &mut Vec<u8>, text: &str) {
             other => out.push(other),
         }
     }
+}
+
+/// Text with what means something in HTML escaped.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    escape_html(&mut out, text);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 pub(super) fn render(reason: Reason, language: Language, kind: Kind) -> Pieces {
@@ -62,7 +69,8 @@ pub(super) fn status(reason: Reason) -> u16 {
     }
 }
 
-fn title_and_text(reason: Reason, language: Language) -> (&'static str, &'static str) {
+/// Heading and text for the visitor.
+pub(crate) fn title_and_text(reason: Reason, language: Language) -> (&'static str, &'static str) {
     let text = reason.visitor_text();
     match language {
         Language::English => (text.title_en, text.text_en),
@@ -100,11 +108,6 @@ const WORDS: [Words; 2] = [
 fn page(reason: Reason, language: Language) -> Pieces {
     let words = &WORDS[language as usize];
     let (title, text) = title_and_text(reason, language);
-    let escaped = |text: &str| {
-        let mut out = Vec::new();
-        escape_html(&mut out, text);
-        String::from_utf8(out).unwrap_or_default()
-    };
     let (title, text) = (escaped(title), escaped(text));
     let seconds = reason.retry_after_s();
     let wait = match seconds {

@@ -6,16 +6,17 @@ use bytes::Bytes;
 use guichet_core::bounds::{LINGER_BYTES_MAX, PASS_BODY_BYTES_MAX};
 use guichet_core::room::{Place, RoomRules};
 use guichet_core::{Moment, Reason};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use super::form::{Fields, place};
 use super::page::Frame;
-use super::{Holder, PASS_COOKIE, PATH, Passes, RoomStanding, Token, wait_url};
+use super::{Holder, PASS_COOKIE, PATH, Passes, ROOM_COOKIE, RoomStanding, Token, wait_url};
 use crate::ahead::ClientBody;
 use crate::body::Body;
+use crate::identify::{cookie, set_own};
 use crate::pages::Kind;
 
 const CHECK: &str = include_str!("check.js");
@@ -28,8 +29,6 @@ pub(crate) struct Visit<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) holder: Holder<'a>,
-    /// Content-Type of what it sends.
-    pub(crate) content_type: Option<&'a HeaderValue>,
     pub(crate) frame: Frame<'a>,
     pub(crate) over_tls: bool,
     /// Unix time.
@@ -38,7 +37,7 @@ pub(crate) struct Visit<'a> {
     pub(crate) now_ms: u64,
     /// Marks against it, for a new puzzle.
     pub(crate) marks: u8,
-    /// The headers: for the place in the waiting room that it keeps.
+    /// The headers: for the place in the waiting room that it keeps, and the kind of what it sends.
     pub(crate) headers: &'a HeaderMap,
     /// The waiting room, while it is open.
     pub(crate) room: Option<&'a RoomRules>,
@@ -52,8 +51,7 @@ pub(crate) async fn attend(passes: &Passes, visit: &Visit<'_>, body: ClientBody)
     // Before any answer: one that comes while the client still sends may be lost to it.
     let sent = read(body).await;
     let wanted = match what {
-        "check.js" | "worker.js" => Method::GET,
-        "wait" | "room" => Method::GET,
+        "check.js" | "worker.js" | "wait" | "room" => Method::GET,
         "work" | "code" => Method::POST,
         _ => return plain(StatusCode::NOT_FOUND, Bytes::new(), "text/plain"),
     };
@@ -96,7 +94,7 @@ async fn read(mut body: ClientBody) -> Option<Vec<u8>> {
 }
 
 fn fields(visit: &Visit<'_>, bytes: &[u8]) -> Option<Fields> {
-    let json = visit.content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let json = visit.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     if json { Fields::of_json(bytes) } else { Some(Fields::of_form(std::str::from_utf8(bytes).ok()?)) }
 }
 
@@ -132,7 +130,8 @@ fn room(passes: &Passes, visit: &Visit<'_>) -> Response<Body> {
     let fields = Fields::of_form(visit.uri.query().unwrap_or_default());
     let Some(rules) = visit.room else { return onwards(visit, &fields.to) };
     let now = Moment(visit.now_ms * 1000);
-    let stands = passes.in_room(&visit.holder, Some(visit.headers), &fields.place, rules, (visit.now_s, now));
+    let kept = cookie(visit.headers, ROOM_COOKIE).unwrap_or_default();
+    let stands = passes.in_room(&visit.holder, &[&fields.place, kept], rules, (visit.now_s, now));
     match stands {
         RoomStanding::Enters(pass) => enter(passes, visit, &pass, &fields.to),
         RoomStanding::Waits(ref place, ..) => {
@@ -174,11 +173,7 @@ fn enter(passes: &Passes, visit: &Visit<'_>, pass: &Token, to: &str) -> Response
         }
         Kind::Html => onwards(visit, to),
     };
-    let secure = if visit.over_tls { "; Secure" } else { "" };
-    let cookie = format!("{PASS_COOKIE}={text}; Path=/; HttpOnly; SameSite=Lax; Max-Age={life_s}{secure}");
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().append(SET_COOKIE, cookie);
-    }
+    set_own(response.headers_mut(), PASS_COOKIE, &text, life_s, visit.over_tls);
     response
 }
 

@@ -35,7 +35,7 @@ pub use spent::Spent;
 pub use token::{Token, TokenSigner, Use};
 pub use work::{bits_for, solve, solves};
 
-use crate::identify::cookie;
+use crate::identify::{cookie, network_of};
 
 /// Where the door answers by itself, at every service.
 pub const PATH: &str = "/.well-known/guichet/";
@@ -115,7 +115,7 @@ impl PassCounts {
 /// One worker's way to sign and verify.
 pub struct Passes {
     signer: TokenSigner,
-    counts: Arc<crate::signs::Signs>,
+    counts: Arc<PassCounts>,
     chance: Cell<u64>,
 }
 
@@ -180,7 +180,7 @@ impl<'a> Holder<'a> {
 impl Passes {
     /// A worker's own. `seed` of the node, `chance` of the worker.
     #[must_use]
-    pub fn new(seed: &[u8; 32], counts: Arc<crate::signs::Signs>, chance: u64) -> Self {
+    pub fn new(seed: &[u8; 32], counts: Arc<PassCounts>, chance: u64) -> Self {
         Self { signer: TokenSigner::new(seed), counts, chance: Cell::new(chance) }
     }
 
@@ -193,7 +193,7 @@ impl Passes {
             self.note(Event::Invalid);
             return None;
         };
-        let good = self.counts.passes.spent.count(pass.id, pass.issued_s) <= pass.budget;
+        let good = self.counts.spent.count(pass.id, pass.issued_s) <= pass.budget;
         self.note(if good { Event::Shown } else { Event::UsedUp });
         good.then_some(pass)
     }
@@ -218,6 +218,13 @@ impl Passes {
         Offer { puzzle: self.signer.sign(&base), bits, place: self.signer.sign(&place), wait_s, to }
     }
 
+    /// What is offered to somebody who gets in with a code alone: nothing is signed for it.
+    #[must_use]
+    pub fn offer_code(&self, to: String) -> Offer {
+        self.note(Event::Offered);
+        Offer { puzzle: String::new(), bits: WORK_BITS_LEAST, place: String::new(), wait_s: WAIT_S, to }
+    }
+
     /// A pass for a solved puzzle.
     fn for_work(&self, holder: &Holder<'_>, puzzle: &str, numbers: &str, now_s: u64) -> Option<Token> {
         let token = self.signer.verify(puzzle, Use::Puzzle, self.binding(holder), seconds(now_s))?;
@@ -235,8 +242,8 @@ impl Passes {
             return Err(Some(due_s - seconds(now_s)));
         }
         // Many places of one network earn no more passes than its share: thirty at once, then one every two seconds.
-        let network = self.signer.number(b"network", &network(holder.client));
-        if !self.counts.passes.waits.take(network, now_ms, 30, 30) {
+        let network = self.network(holder);
+        if !self.counts.waits.take(network, now_ms, 30, 30) {
             return Err(Some(5));
         }
         self.note(Event::Waited);
@@ -245,13 +252,13 @@ impl Passes {
 
     /// A pass for a code.
     fn for_code(&self, holder: &Holder<'_>, text: &str, now_s: u64, now_ms: u64) -> Option<Token> {
-        let network = self.signer.number(b"network", &network(holder.client));
-        if !self.counts.passes.tries.take(network, now_ms, 10, 6) {
+        let network = self.network(holder);
+        if !self.counts.tries.take(network, now_ms, 10, 6) {
             self.note(Event::Denied);
             return None;
         }
         let code = codes::read(text, &self.signer, now_s)?;
-        if !self.counts.passes.use_code(&code) {
+        if !self.counts.use_code(&code) {
             return None;
         }
         self.note(Event::Coded);
@@ -269,7 +276,7 @@ impl Passes {
     }
 
     fn note(&self, event: Event) {
-        self.counts.passes.events.note(event);
+        self.counts.events.note(event);
     }
 
     fn sign(&self, pass: &Token) -> String {
@@ -287,11 +294,16 @@ impl Passes {
     fn binding(&self, holder: &Holder<'_>) -> u64 {
         let agent = &holder.agent[..holder.agent.len().min(512)];
         let mut bytes = Vec::with_capacity(holder.service.len() + agent.len() + 20);
-        bytes.extend_from_slice(&wide_network(holder.client));
+        bytes.extend_from_slice(&network(holder.client, 24, 48));
         bytes.push(holder.service.len() as u8);
         bytes.extend_from_slice(holder.service.as_bytes());
         bytes.extend_from_slice(agent);
         self.signer.number(b"binding", &bytes)
+    }
+
+    /// The network that grants are counted for: an IPv4 address, or an IPv6 /64.
+    fn network(&self, holder: &Holder<'_>) -> u64 {
+        self.signer.number(b"network", &network(holder.client, 32, 64))
     }
 
     fn draw(&self) -> u64 {
@@ -311,21 +323,11 @@ fn seconds(now_s: u64) -> u32 {
     u32::try_from(now_s).unwrap_or(u32::MAX)
 }
 
-fn network(address: IpAddr) -> [u8; 16] {
-    masked(address, 32, 64)
-}
-
-fn wide_network(address: IpAddr) -> [u8; 16] {
-    masked(address, 24, 48)
-}
-
-fn masked(address: IpAddr, v4: u32, v6: u32) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => {
-            let bits = address.to_bits() >> (32 - v4) << (32 - v4);
-            std::net::Ipv4Addr::from_bits(bits).to_ipv6_mapped().octets()
-        }
-        IpAddr::V6(address) => (address.to_bits() >> (128 - v6) << (128 - v6)).to_be_bytes(),
+/// The first bits of an address, as 16 bytes of either kind.
+fn network(address: IpAddr, v4_bits: u8, v6_bits: u8) -> [u8; 16] {
+    match network_of(address, v4_bits, v6_bits).addr() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
     }
 }
 

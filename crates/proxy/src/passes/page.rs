@@ -8,8 +8,8 @@ use base64::Engine as _;
 use guichet_core::Reason;
 use guichet_core::bounds::{PAGE_SERVICE_NAME_BYTES_MAX, WORK_PARTS};
 use http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
@@ -17,7 +17,8 @@ use serde_json::json;
 use super::room::ROOM_COOKIE;
 use super::{Offer, PATH, RoomStanding, earnable, room_url};
 use crate::body::Body;
-use crate::pages::{Kind, Language, STYLE, escape_html, problem_type};
+use crate::identify::set_own;
+use crate::pages::{Kind, Language, STYLE, escaped, problem_type, title_and_text};
 use crate::record::Reference;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -162,18 +163,22 @@ pub(crate) struct Frame<'a> {
     pub(crate) head: bool,
 }
 
-fn escaped(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    escape_html(&mut out, text);
-    String::from_utf8(out).unwrap_or_default()
-}
-
 fn seconds(language: Language, seconds: u32) -> String {
     match (language, seconds) {
         (Language::English, 1) => "1\u{a0}second".to_owned(),
         (Language::English, s) => format!("{s}\u{a0}seconds"),
         (Language::French, 0 | 1) => format!("{seconds}\u{a0}seconde"),
         (Language::French, s) => format!("{s}\u{a0}secondes"),
+    }
+}
+
+/// How long a browser keeps a place.
+const ROOM_COOKIE_S: u64 = 3600;
+
+/// The page goes on by itself, with and without scripts, in every browser; a `meta` would say the same.
+fn go_on(response: &mut Response<Body>, after_s: u32, to: &str) {
+    if let Ok(refresh) = HeaderValue::from_str(&format!("{after_s};url={to}")) {
+        response.headers_mut().insert(REFRESH, refresh);
     }
 }
 
@@ -239,11 +244,7 @@ impl Frame<'_> {
     }
 
     fn offer_page(&self, reason: Reason, offer: &Offer, wrong_code: bool) -> String {
-        let (words, text) = (self.words(), reason.visitor_text());
-        let (title, lead) = match self.language {
-            Language::English => (text.title_en, text.text_en),
-            Language::French => (text.title_fr, text.text_fr),
-        };
+        let (words, (title, lead)) = (self.words(), title_and_text(reason, self.language));
         let mut main = format!("<p class=\"lead\">{}</p>\n", escaped(lead));
         if offer.to.is_empty() {
             let _ = writeln!(main, "<p>{}</p>", words.sent);
@@ -315,11 +316,7 @@ impl Frame<'_> {
 
     /// For applications: how to earn a pass, as members of the problem document (docs/passes.md).
     fn offer_problem(&self, reason: Reason, offer: &Offer) -> String {
-        let text = reason.visitor_text();
-        let (title, detail) = match self.language {
-            Language::English => (text.title_en, text.text_en),
-            Language::French => (text.title_fr, text.text_fr),
-        };
+        let (title, detail) = title_and_text(reason, self.language);
         let instance = self.reference.map(|reference| format!("tag:guichet.invalid,2026:refusals/{reference}"));
         let mut document = json!({
             "type": problem_type(reason),
@@ -343,29 +340,29 @@ impl Frame<'_> {
 
     /// Somebody waits: for how long still, and where the page goes on.
     pub(crate) fn waiting(&self, left_s: u32, again: &str) -> Response<Body> {
-        let left = left_s.max(1);
-        if self.kind == Kind::Problem {
-            let mut response =
-                self.answer(StatusCode::OK, format!("{}\n", json!({ "wait_s": left, "collect": again })));
-            *response.status_mut() = StatusCode::ACCEPTED;
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(left));
-            return response;
-        }
-        let words = self.words();
-        let main = format!(
-            "<p class=\"lead\" role=\"status\">{}</p>\n<p>{}</p>\n<p><a class=\"again\" href=\"{}\">{}</a></p>\n",
-            words.place_text.replace("{s}", &seconds(self.language, left)),
-            words.place_keep,
-            escaped(again),
-            words.place_now,
-        );
-        let mut response = self.answer(StatusCode::OK, self.page(words.place, "", &main));
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(left));
-        // With and without scripts, in every browser; a `meta` would say the same.
-        if let Ok(refresh) = HeaderValue::from_str(&format!("{left};url={again}")) {
-            response.headers_mut().insert(REFRESH, refresh);
-        }
+        let left_s = left_s.max(1);
+        let mut response = if self.kind == Kind::Problem {
+            self.answer(StatusCode::ACCEPTED, format!("{}\n", json!({ "wait_s": left_s, "collect": again })))
+        } else {
+            let words = self.words();
+            let lead = words.place_text.replace("{s}", &seconds(self.language, left_s));
+            let page = self.waiting_page([words.place, &lead, words.place_keep, words.place_now], again);
+            let mut response = self.answer(StatusCode::OK, page);
+            go_on(&mut response, left_s, again);
+            response
+        };
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(left_s));
         response
+    }
+
+    /// A page for somebody who waits: title, what is to be said, what else to know, and the words of the link onwards.
+    fn waiting_page(&self, [title, lead, keep, now]: [&str; 4], again: &str) -> String {
+        let main = format!(
+            "<p class=\"lead\" role=\"status\">{}</p>\n<p>{keep}</p>\n<p><a class=\"again\" href=\"{}\">{now}</a></p>\n",
+            escaped(lead),
+            escaped(again),
+        );
+        self.page(title, "", &main)
     }
 
     /// Somebody stands in the waiting room: how long still, and where the page goes on. The place is kept in a cookie, so
@@ -404,28 +401,15 @@ impl Frame<'_> {
             });
             self.answer(StatusCode::SERVICE_UNAVAILABLE, format!("{document}\n"))
         } else {
-            let main = format!(
-                "<p class=\"lead\" role=\"status\">{}</p>\n<p>{}</p>\n<p><a class=\"again\" href=\"{}\">{}</a></p>\n",
-                escaped(&text),
-                words.keep,
-                escaped(&again),
-                words.now,
-            );
-            let page = self.page(words.title, "", &main);
+            let page = self.waiting_page([words.title, &text, words.keep, words.now], &again);
             let mut response = self.answer(StatusCode::SERVICE_UNAVAILABLE, page);
-            if let Ok(refresh) = HeaderValue::from_str(&format!("{look_s};url={again}")) {
-                response.headers_mut().insert(REFRESH, refresh);
-            }
+            go_on(&mut response, look_s, &again);
             response
         };
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(look_s));
         response.headers_mut().insert(PROXY_STATUS, crate::pages::proxy_status(Reason::WaitingRoom));
         if !place.is_empty() {
-            let secure = if over_tls { "; Secure" } else { "" };
-            let cookie = format!("{ROOM_COOKIE}={place}; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600{secure}");
-            if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-                response.headers_mut().append(SET_COOKIE, cookie);
-            }
+            set_own(response.headers_mut(), ROOM_COOKIE, place, ROOM_COOKIE_S, over_tls);
         }
         response
     }

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use guichet_core::room::{Place, RoomRules};
-use http::HeaderMap;
 
 use super::token::{Token, Use};
-use super::{Holder, PASS_BUDGET, PASS_LIFE_S, Passes, network, seconds};
-use crate::identify::cookie;
+use super::{Holder, PASS_BUDGET, PASS_LIFE_S, Passes, seconds};
 
 /// Cookie of a place. Never forwarded to a service.
 pub const ROOM_COOKIE: &str = "guichet-room";
@@ -39,20 +37,18 @@ pub enum Standing {
 }
 
 impl Passes {
-    /// How somebody stands: by the place that it shows, or by a new one. `shown`: a place in the address, for programs.
+    /// How somebody stands: by a place that it shows, the first that counts, or by a new one.
     pub(crate) fn in_room(
         &self,
         holder: &Holder<'_>,
-        headers: Option<&HeaderMap>,
-        shown: &str,
+        shown: &[&str],
         room: &RoomRules,
         (now_s, now): (u64, guichet_core::Moment),
     ) -> Standing {
         let opening = opening(room);
-        let kept = headers.and_then(|headers| cookie(headers, ROOM_COOKIE)).unwrap_or_default();
-        let held = [shown, kept].into_iter().filter(|text| !text.is_empty()).find_map(|text| {
+        let held = shown.iter().filter(|text| !text.is_empty()).find_map(|text| {
             let token = self.signer.verify(text, Use::Room, self.binding(holder), seconds(now_s))?;
-            (token.id >> PLACE_BITS == opening).then(|| (token, text.to_owned()))
+            (token.id >> PLACE_BITS == opening).then(|| (token, (*text).to_owned()))
         });
         let place = match held {
             Some((token, text)) => {
@@ -87,8 +83,7 @@ impl Passes {
         now: guichet_core::Moment,
     ) -> Option<RoomPlace> {
         // Whoever sends many requests, or invents many programs, stands on the line no more often than its share.
-        let of = self.signer.number(b"network", &network(holder.client));
-        if !self.counts.passes.rooms.take(of, now.0 / 1000, 60, 60) {
+        if !self.counts.rooms.take(self.network(holder), now.0 / 1000, 60, 60) {
             return None;
         }
         let binding = self.binding(holder);

@@ -3,12 +3,11 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::*;
-use crate::signs::Signs;
 
 const NOW: u64 = 1_790_000_000;
 
 fn passes() -> Passes {
-    Passes::new(&[7; 32], Arc::new(Signs::new(1).0), 42)
+    Passes::new(&[7; 32], Arc::default(), 42)
 }
 
 fn headers(agent: &str, pass: Option<&str>) -> HeaderMap {
@@ -73,7 +72,7 @@ fn waiting_earns_a_pass_too_and_many_places_earn_no_more_than_a_share() {
 fn codes_let_in_as_often_as_they_say_and_guessing_is_held_back() {
     let passes = passes();
     let signer = TokenSigner::new(&[7; 32]);
-    let counts = &passes.counts.passes;
+    let counts = &passes.counts;
     let code = Passes::code(&signer, counts, 2, NOW + 7200, 99);
     let bare = headers("Safari", None);
     let asks = holder("192.0.2.7", &bare);
@@ -116,7 +115,7 @@ fn a_place_is_kept_for_whoever_still_looks_and_the_pass_lives_from_its_entry_on(
     for look in 0..10_u64 {
         let now_s = NOW + look * 1_200;
         let now = opened.after(std::time::Duration::from_secs(60 + look * 1_200));
-        let RoomStanding::Waits(place, ..) = passes.in_room(&asks, None, &text, &waiting, (now_s, now)) else {
+        let RoomStanding::Waits(place, ..) = passes.in_room(&asks, &[&text], &waiting, (now_s, now)) else {
             panic!("nobody enters");
         };
         assert_eq!(place.is_new, look == 0);
@@ -126,7 +125,7 @@ fn a_place_is_kept_for_whoever_still_looks_and_the_pass_lives_from_its_entry_on(
     let late_s = NOW + 9 * 1_200 + 600;
     let moved = RoomRules::empty(opened, 60_000);
     let now = opened.after(std::time::Duration::from_secs(12_000));
-    let enter = |now_s| match passes.in_room(&asks, None, &text, &moved, (now_s, now)) {
+    let enter = |now_s| match passes.in_room(&asks, &[&text], &moved, (now_s, now)) {
         RoomStanding::Enters(pass) => pass,
         other => panic!("{other:?}"),
     };
@@ -139,9 +138,9 @@ fn a_place_is_kept_for_whoever_still_looks_and_the_pass_lives_from_its_entry_on(
     assert!(shown_at(late_s + u64::from(PASS_LIFE_S) - 1) && !shown_at(late_s + u64::from(PASS_LIFE_S)));
     // Nobody else stands at that place, and it is no place of another opening.
     let stranger = holder("203.0.113.7", &bare);
-    let other = passes.in_room(&stranger, None, &text, &waiting, (late_s, now));
+    let other = passes.in_room(&stranger, &[&text], &waiting, (late_s, now));
     assert!(matches!(other, RoomStanding::Waits(ref place, ..) if place.is_new), "{other:?}");
     let reopened = RoomRules::empty(Moment(7_000_000), 60_000);
-    let other = passes.in_room(&asks, None, &text, &reopened, (late_s, now));
+    let other = passes.in_room(&asks, &[&text], &reopened, (late_s, now));
     assert!(matches!(other, RoomStanding::Waits(ref place, ..) if place.is_new), "{other:?}");
 }

@@ -199,7 +199,7 @@ impl Trail {
         let room = posture.services.get(class.service_position)?.room.as_ref()?;
         let (holder, now) = (self.holder(class), (self.began_unix_s(), clock::now()));
         let shown = self.place.as_deref().unwrap_or_default();
-        let stands = self.setup.passes.in_room(&holder, None, shown, room, now);
+        let stands = self.setup.passes.in_room(&holder, &[shown], room, now);
         if let RoomStanding::Waits(place, ..) = &stands
             && place.is_new
         {
@@ -234,12 +234,16 @@ impl Trail {
         // A form that was sent is lost; the page says so.
         let again = matches!(self.method, Method::GET | Method::HEAD);
         let to = if again { self.target() } else { "" };
-        let marks = match (reason, account.standing) {
-            (Reason::ChallengeNeeded, _) => 2,
-            (_, Standing::Suspect) => 3,
-            _ => 0,
+        let offer = if reason == Reason::Mitigated {
+            self.setup.passes.offer_code(to.to_owned())
+        } else {
+            let marks = match (reason, account.standing) {
+                (Reason::ChallengeNeeded, _) => 2,
+                (_, Standing::Suspect) => 3,
+                _ => 0,
+            };
+            self.setup.passes.offer(&holder, marks, to.to_owned(), self.began_unix_s())
         };
-        let offer = self.setup.passes.offer(&holder, marks, to.to_owned(), self.began_unix_s());
         Some(self.frame(Some(Reference::new(reason, self.id))).offer(reason, &offer, false))
     }
 

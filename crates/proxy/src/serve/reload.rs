@@ -1,13 +1,14 @@
 //! Signals, reloads, certificates that change, and the watchdog of systemd.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Node, Totals};
 use crate::admin::ReloadStatus;
+use crate::clock;
 use crate::config::{self, Config, Effect};
 use crate::forward::health;
 use crate::listen::tls::Changed;
@@ -18,7 +19,7 @@ const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Seconds since 1970.
 pub(super) fn unix_s() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| span.as_secs() as i64)
+    clock::unix_s() as i64
 }
 
 /// The state after the start.

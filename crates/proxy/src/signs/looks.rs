@@ -11,11 +11,13 @@ use http::header::{
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, ORIGIN, PRAGMA, RANGE, REFERER, USER_AGENT,
 };
 use http::request::Parts;
+use ipnet::IpNet;
 
 use super::agent::family;
 use super::target::{parameters, segments};
 use crate::classify::Class;
 use crate::connection::Connection;
+use crate::identify::network_of;
 use crate::listen::client_hello::ClientHelloInfo;
 use crate::listen::ja4::ja4;
 
@@ -65,7 +67,7 @@ pub fn connection_features(hash: FeatureHash, hello: &ClientHelloInfo, client: I
 fn source(hash: FeatureHash, client: IpAddr, features: &mut Features) {
     for (level, dimension) in [Dimension::Narrow, Dimension::Middle, Dimension::Wide].into_iter().enumerate() {
         if let Some(prefix) = prefix(client, level) {
-            features.set(dimension, hash.of(dimension, &prefix.to_be_bytes()));
+            features.set(dimension, prefix_value(hash, dimension, prefix));
         }
     }
 }
@@ -78,17 +80,6 @@ pub struct ConnectionSigns {
 }
 
 impl Looks<'_> {
-    /// All that can be told. `cost`: in requests of mean cost.
-    #[must_use]
-    pub fn features(&self, view: &SourceView, cost: f32) -> Features {
-        let mut features = self.outward();
-        features.set(Dimension::Answer, u32::from(view.answers));
-        let bucket = pace_bucket(view.pace_per_s / view.share_scale.max(1.0));
-        features.set(Dimension::Pace, 1 + u32::from(bucket / 8));
-        features.set(Dimension::Cost, 1 + cost.max(1.0).log2() as u32);
-        features
-    }
-
     /// All that the request itself tells, whatever its source did before.
     #[must_use]
     pub fn outward(&self) -> Features {
@@ -100,6 +91,16 @@ impl Looks<'_> {
         self.client(&mut features);
         self.wanted(&mut features);
         features
+    }
+
+    /// What it tells with what is known of its source. `cost`: in requests of mean cost.
+    #[must_use]
+    pub fn with_account(outward: Features, view: &SourceView, cost: f32) -> Features {
+        let bucket = pace_bucket(view.pace_per_s / view.share_scale.max(1.0));
+        outward
+            .with(Dimension::Answer, u32::from(view.answers))
+            .with(Dimension::Pace, 1 + u32::from(bucket / 8))
+            .with(Dimension::Cost, 1 + cost.max(1.0).log2() as u32)
     }
 
     /// Family of its user agent.
@@ -155,15 +156,15 @@ impl Looks<'_> {
         features.set(Dimension::Query, query.value());
     }
 
-    /// The words for a value of [`Looks::features`], for people; `None` where the number itself says it all, or nothing is
+    /// The words for a value of [`Looks::outward`], for people; `None` where the number itself says it all, or nothing is
     /// told.
     #[must_use]
     pub fn words(&self, dimension: Dimension) -> Option<String> {
         let headers = &self.head.headers;
         match dimension {
-            Dimension::Narrow => prefix_words(self.client, 0),
-            Dimension::Middle => prefix_words(self.client, 1),
-            Dimension::Wide => prefix_words(self.client, 2),
+            Dimension::Narrow => prefix(self.client, 0).map(|network| network.to_string()),
+            Dimension::Middle => prefix(self.client, 1).map(|network| network.to_string()),
+            Dimension::Wide => prefix(self.client, 2).map(|network| network.to_string()),
             Dimension::Network | Dimension::Country => None,
             Dimension::Tls => self.connection.tls.as_ref().map(|tls| tls.ja4.clone()),
             Dimension::Http2 => self.connection.h2_fingerprint.get().cloned(),
@@ -207,21 +208,17 @@ fn header_order(mut hasher: FeatureHasher, headers: &HeaderMap) -> u32 {
     hasher.value()
 }
 
-/// The address without its last bits, and how many are left: level 0 narrow, 1 middle, 2 wide.
-fn prefix(address: IpAddr, level: usize) -> Option<u128> {
-    let (bits, length, of) = match address {
-        IpAddr::V4(v4) => (u128::from(v4.to_bits()), [Some(32), None, Some(24)][level]?, 32),
-        IpAddr::V6(v6) => (v6.to_bits(), [64, 56, 48][level], 128),
-    };
-    Some(bits >> (of - length) << (of - length))
+/// The network of an address: level 0 narrow, 1 middle, 2 wide.
+fn prefix(address: IpAddr, level: usize) -> Option<IpNet> {
+    let (v4_bits, v6_bits) = [(Some(32), 64), (None, 56), (Some(24), 48)][level];
+    (v4_bits.is_some() || address.is_ipv6()).then(|| network_of(address, v4_bits.unwrap_or_default(), v6_bits))
 }
 
-fn prefix_words(address: IpAddr, level: usize) -> Option<String> {
-    let bits = prefix(address, level)?;
-    Some(match address {
-        IpAddr::V4(_) => format!("{}/{}", std::net::Ipv4Addr::from_bits(bits as u32), [32, 0, 24][level]),
-        IpAddr::V6(_) => format!("{}/{}", std::net::Ipv6Addr::from_bits(bits), [64, 56, 48][level]),
-    })
+fn prefix_value(hash: FeatureHash, dimension: Dimension, prefix: IpNet) -> u32 {
+    match prefix.addr() {
+        IpAddr::V4(v4) => hash.of(dimension, &v4.octets()),
+        IpAddr::V6(v6) => hash.of(dimension, &v6.octets()),
+    }
 }
 
 /// The value of a dimension for words of the operator's.
@@ -261,7 +258,7 @@ pub fn value_of(hash: FeatureHash, dimension: Dimension, words: &str) -> Result<
             let address: IpAddr = address.parse().map_err(|_| "an address, as in 192.0.2.7")?;
             let level = dimension.index();
             let prefix = prefix(address, level).ok_or("an IPv6 address")?;
-            Ok(hash.of(dimension, &prefix.to_be_bytes()))
+            Ok(prefix_value(hash, dimension, prefix))
         }
         Dimension::Answer | Dimension::Pace | Dimension::Cookies | Dimension::Referrer | Dimension::Cost => {
             (1..8).find(|value| fixed_words(dimension, *value) == Some(words)).ok_or_else(|| {
@@ -311,7 +308,11 @@ mod tests {
         let check = |address: &str, wanted: [Option<&str>; 3]| {
             let address = address.parse().unwrap();
             for (level, wanted) in wanted.into_iter().enumerate() {
-                assert_eq!(prefix_words(address, level).as_deref(), wanted, "{address} {level}");
+                assert_eq!(
+                    prefix(address, level).map(|network| network.to_string()).as_deref(),
+                    wanted,
+                    "{address} {level}"
+                );
             }
         };
         check("192.0.2.77", [Some("192.0.2.77/32"), None, Some("192.0.2.0/24")]);

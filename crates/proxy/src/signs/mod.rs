@@ -9,6 +9,8 @@ mod looks;
 mod refusals;
 mod target;
 
+use std::sync::Arc;
+
 use guichet_core::signs::{FeatureHash, Signature, Step};
 use tokio::sync::{mpsc, oneshot};
 
@@ -83,7 +85,7 @@ pub struct Signs {
     /// Refusals of late.
     pub refusals: Refusals,
     /// What was used of passes.
-    pub passes: PassCounts,
+    pub passes: Arc<PassCounts>,
     orders: mpsc::Sender<Ordered>,
 }
 
@@ -102,7 +104,7 @@ impl Signs {
             book: Book::default(),
             crawlers,
             refusals: Refusals::default(),
-            passes: PassCounts::default(),
+            passes: Arc::default(),
             orders,
         };
         (signs, Inboxes { orders: ordered, asked })

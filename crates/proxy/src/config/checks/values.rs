@@ -1,6 +1,6 @@
 //! Single values: names, addresses, hexadecimal, hosts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use guichet_core::bounds;
 use ipnet::IpNet;
@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::super::findings::On;
 use super::super::problem::quoted;
 use super::Checker;
+use crate::identify::network;
 
 /// Checks a name that becomes part of logs and metric labels.
 pub(super) fn name(on: On, key: &str, name: &str, c: &mut Checker<'_>) {
@@ -121,9 +122,9 @@ pub(super) fn path_flaw(path: &str) -> Option<(String, String)> {
 pub(super) fn networks(at: &str, given: &[String], c: &mut Checker<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for (i, text) in given.iter().enumerate() {
-        match text.parse::<IpNet>().or_else(|_| text.parse().map(|ip: IpAddr| IpNet::from(ip))) {
-            Ok(network) => networks.push(network.trunc()),
-            Err(_) => {
+        match network(text) {
+            Some(network) => networks.push(network),
+            None => {
                 let mend = "write an address with a prefix length, such as \"10.0.0.0/8\" or \"fd00::/8\"";
                 c.error(&format!("{at}[{i}]"), format!("{} is no network", quoted(text)), mend);
             }

@@ -1,6 +1,6 @@
 //! The two shapes of a line. Every text that a client can influence goes through [`Escaped`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use guichet_core::bounds::{LOG_PATH_BYTES_MAX, LOG_TEXT_BYTES_MAX};
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::super::ids::hex;
 use super::super::text::{put, word_or_dash};
 use super::super::{Entry, Escaped};
+use crate::identify::network_of;
 
 /// Most lines fit; longer ones grow once.
 const LINE_BYTES_USUAL: usize = 640;
@@ -168,10 +169,8 @@ fn client(entry: &Entry<'_>, mask: bool) -> IpAddr {
 /// The last octet (v4), or the last 80 bits (v6), zeroed.
 fn masked(address: IpAddr) -> IpAddr {
     match address {
-        IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & !0xff)),
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V6(Ipv4Addr::from_bits(v4.to_bits() & !0xff).to_ipv6_mapped()),
-            None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80)),
-        },
+        // An IPv4 address in the clothes of an IPv6 one: its own last octet, which is the last of the other, too.
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => network_of(address, 24, 120).addr(),
+        IpAddr::V4(_) | IpAddr::V6(_) => network_of(address, 24, 48).addr(),
     }
 }
