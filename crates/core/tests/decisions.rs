@@ -25,6 +25,21 @@ fn view(pace_per_s: f32, hint: Standing3, used: f32) -> SourceView {
     }
 }
 
+/// An ordinary request of a stranger.
+fn asking(view: &SourceView) -> Asking<'_> {
+    Asking {
+        service: SERVICE,
+        criticality: Criticality::Ordinary,
+        proved: None,
+        view,
+        wide: &[],
+        bid: 0,
+        cost: 1.0,
+        wait_max: None,
+        mitigation: None,
+    }
+}
+
 #[test]
 fn each_tier_meets_its_own_rule_and_each_refusal_its_reason() {
     use Criticality::{Critical, Ordinary};
@@ -47,17 +62,7 @@ fn each_tier_meets_its_own_rule_and_each_refusal_its_reason() {
     ];
     for (n, (rules, criticality, proved, pace, hint, used, expected)) in table.into_iter().enumerate() {
         let view = view(pace, hint, used);
-        let asking = Asking {
-            service: SERVICE,
-            criticality,
-            proved,
-            view: &view,
-            wide: &[],
-            bid: 0,
-            cost: 1.0,
-            wait_max: None,
-            mitigation: None,
-        };
+        let asking = Asking { criticality, proved, ..asking(&view) };
         match decide(&asking, Moment(0), rules) {
             Decision::Refuse(reason) => assert_eq!(Some(reason), expected, "row {n}"),
             Decision::Offer(ask, charges) => {
@@ -80,17 +85,7 @@ fn mitigations_touch_strangers_alone() {
     let check = |step, proved, hint, criticality, used, expected: Result<Standing, Reason>| {
         let view = view(0.1, hint, used);
         let by = mitigated(step, true, step != Step::Limit || used == 0.0);
-        let asking = Asking {
-            service: SERVICE,
-            criticality,
-            proved,
-            view: &view,
-            wide: &[],
-            bid: 0,
-            cost: 1.0,
-            wait_max: None,
-            mitigation: Some(&by),
-        };
+        let asking = Asking { criticality, proved, mitigation: Some(&by), ..asking(&view) };
         let decided = match decide(&asking, Moment(0), &Rules::open(10)) {
             Decision::Refuse(reason) => Err(reason),
             Decision::Offer(ask, _) => Ok(ask.standing),
@@ -129,17 +124,7 @@ fn a_wide_prefix_that_used_its_share_refuses_and_drains_nobody() {
     let own = view(5.0, Standing3::Anonymous, 0.0);
     for (used, refused) in [(6.9, false), (7.1, true)] {
         let wide = [view(50.0, Standing3::Anonymous, used)];
-        let asking = Asking {
-            service: SERVICE,
-            criticality: Criticality::Ordinary,
-            proved: None,
-            view: &own,
-            wide: &wide,
-            bid: 0,
-            cost: 1.0,
-            wait_max: None,
-            mitigation: None,
-        };
+        let asking = Asking { wide: &wide, ..asking(&own) };
         let decision = decide(&asking, Moment(0), &rules);
         assert_eq!(decision == Decision::Refuse(Reason::FairShare), refused, "{used} used: {decision:?}");
     }

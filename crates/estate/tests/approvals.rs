@@ -3,10 +3,9 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{Estate, ask, wait_for};
+use support::{Estate, ask, verified, wait_for};
 
 const PAYEE: &str = "FR1420041010050500013M02606";
 
@@ -52,12 +51,6 @@ fn decide(app: SocketAddr, id: &str, decision: &str) -> (u16, String) {
     let body = format!("{{\"decision\":\"{decision}\"}}");
     let (status, _, answer) = ask(app, "POST", &format!("/v1/approvals/{id}"), &session(app, "/v1/sessions"), &body);
     (status, answer)
-}
-
-fn verified(data: &Path) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_guichet-estate"));
-    let checked = command.args(["verify", "--data"]).arg(data).output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 #[test]

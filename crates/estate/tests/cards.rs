@@ -10,7 +10,7 @@ use std::process::{ChildStdin, Command};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Estate, PATIENCE, Running, ask, packages, port, wait_for};
+use support::{Estate, PATIENCE, Running, ask, money, packages, port, verified, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guichet-estate");
 
@@ -74,24 +74,6 @@ fn original(message: &Value) -> String {
     let part = |number: &str| message[number].as_str().unwrap().to_owned();
     let sender: u64 = message["32"].as_str().unwrap_or("0").parse().unwrap();
     format!("{}{}{}{sender:011}{:011}", part("t"), part("11"), part("7"), 0)
-}
-
-/// Balance and spendable money of a user's current account at the bank.
-fn money(bank: SocketAddr, user: u32) -> (i64, i64) {
-    let body = format!("{{\"user\":\"user{user:04}\",\"password\":\"password-{user:04}\"}}");
-    let (_, head, _) = ask(bank, "POST", "/login", "", &body);
-    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    let session = format!("cookie: {}\r\n", cookie.split(';').next().unwrap());
-    let (status, _, body) = ask(bank, "GET", "/accounts", &session, "");
-    assert_eq!(status, 200, "{body}");
-    let account = serde_json::from_str::<Value>(&body).unwrap()["accounts"][0].clone();
-    (account["balance_cents"].as_i64().unwrap(), account["available_cents"].as_i64().unwrap())
-}
-
-fn verified(data: &Path) {
-    let checked = Command::new(PROGRAM).args(["verify", "--data"]).arg(data).output().unwrap();
-    let table = String::from_utf8_lossy(&checked.stdout);
-    assert!(checked.status.success(), "{table}");
 }
 
 #[test]

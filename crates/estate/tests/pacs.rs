@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use support::{Estate, Running, ask, exchange, packages, port, wait_for};
+use support::{Estate, Running, ask, exchange, money, packages, port, verified, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guichet-estate");
 const OTHER: &str = "OTHRDEFFXXX";
@@ -75,23 +75,6 @@ fn order(rails: SocketAddr, data: &Path, id: &str, user: u32, cents: i64, accept
         "payee_name": "Anna Autre", "payee_iban": ANNA, "payee_bic": OTHER, "amount_cents": cents, "reference": "r", "accepted_ms": accepted_ms,
     });
     ask(rails, "POST", "/internal/instant", &inside(data), &body.to_string()).0
-}
-
-/// Balance and spendable money of a user's current account at the bank, as services ask for it; the balance by its pages' interface.
-fn money(bank: SocketAddr, user: u32) -> (i64, i64) {
-    let body = format!("{{\"user\":\"user{user:04}\",\"password\":\"password-{user:04}\"}}");
-    let (_, head, _) = ask(bank, "POST", "/login", "", &body);
-    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    let session = format!("cookie: {}\r\n", cookie.split(';').next().unwrap());
-    let (status, _, body) = ask(bank, "GET", "/accounts", &session, "");
-    assert_eq!(status, 200, "{body}");
-    let account = serde_json::from_str::<Value>(&body).unwrap()["accounts"][0].clone();
-    (account["balance_cents"].as_i64().unwrap(), account["available_cents"].as_i64().unwrap())
-}
-
-fn verified(data: &Path) {
-    let checked = Command::new(PROGRAM).args(["verify", "--data"]).arg(data).output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 /// Status and body of the answer to a message.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Estate, Running, exchange, port, wait_for};
+use support::{Estate, Running, exchange, port, verified, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guichet-estate");
 
@@ -53,11 +53,6 @@ impl Till {
     fn wait(&self, words: &str) {
         wait_for(words, || self.get("/", "text/html").1.contains(words).then_some(()));
     }
-}
-
-fn verified(data: &Path) {
-    let checked = Command::new(PROGRAM).args(["verify", "--data"]).arg(data).output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 #[test]

@@ -156,3 +156,22 @@ pub(crate) fn exchange(address: SocketAddr, head: &str, body: &str) -> (u16, Str
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), head.to_owned(), body.to_owned())
 }
+
+/// Balance and spendable money of a user's current account at the bank, as its interface tells the user.
+pub(crate) fn money(bank: SocketAddr, user: u32) -> (i64, i64) {
+    let body = format!("{{\"user\":\"user{user:04}\",\"password\":\"password-{user:04}\"}}");
+    let (_, head, _) = ask(bank, "POST", "/login", "", &body);
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    let session = format!("cookie: {}\r\n", cookie.split(';').next().unwrap());
+    let (status, _, body) = ask(bank, "GET", "/accounts", &session, "");
+    assert_eq!(status, 200, "{body}");
+    let account = serde_json::from_str::<serde_json::Value>(&body).unwrap()["accounts"][0].clone();
+    (account["balance_cents"].as_i64().unwrap(), account["available_cents"].as_i64().unwrap())
+}
+
+/// No invariant of the stores in this folder is broken.
+pub(crate) fn verified(data: &Path) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_guichet-estate"));
+    let checked = command.args(["verify", "--data"]).arg(data).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}

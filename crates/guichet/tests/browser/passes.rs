@@ -6,21 +6,14 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::chromium::Browser;
-use crate::house::{GUICHET, House, Process};
+use crate::house::{House, Process};
 use crate::upstream::{Upstream, answer_after};
 use crate::{WIDTHS, check};
-
-fn guichet(house: &House, arguments: &[&str]) -> String {
-    let admin = format!("127.0.0.1:{}", house.admin);
-    let output = Command::new(GUICHET).args(arguments).args(["--admin", &admin]).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 /// A house whose portal asks everybody for a pass, a browser, and the portal's address.
 fn doubted() -> (House, Browser, String) {
     let house = House::open("");
-    guichet(&house, &["mitigations", "add", "portal", "challenge", "method=GET", "--for", "10m"]);
+    house.ordered(&["mitigations", "add", "portal", "challenge", "method=GET", "--for", "10m"]);
     let browser = Browser::start(house.dir.path());
     let portal = format!("https://portal.localhost:{}", house.https);
     (house, browser, portal)
@@ -76,11 +69,11 @@ fn a_code_from_a_person_lets_in_and_a_wrong_one_says_so() {
     check(&mut browser, &house, "wrong-code", &visit, "fr", 320);
     let text = browser.evaluate("document.querySelector('[role=alert]').innerText");
     assert!(text.as_str().unwrap().contains("pas valable"), "{text}");
-    let code = guichet(&house, &["pass", "issue", "--uses", "1"]);
+    let code = house.ordered(&["pass", "issue", "--uses", "1"]);
     browser.submit("#code", code.split_whitespace().next().unwrap());
     wait_for_portal(&mut browser);
     // Used up: nobody else gets in with it. Where a mitigation refuses, a code is the only way.
-    guichet(&house, &["mitigations", "add", "portal", "refuse", "method=GET", "--for", "10m"]);
+    house.ordered(&["mitigations", "add", "portal", "refuse", "method=GET", "--for", "10m"]);
     browser.call("Network.clearBrowserCookies", json!({}));
     let visit = browser.open(&format!("{portal}/suivi?id=CG100000003FR"), 320, "en");
     assert_eq!(visit.status, 429);
@@ -88,7 +81,7 @@ fn a_code_from_a_person_lets_in_and_a_wrong_one_says_so() {
     assert_eq!(browser.evaluate("document.querySelectorAll('form').length"), json!(1));
     let visit = browser.submit("#code", code.split_whitespace().next().unwrap());
     assert_eq!(visit.status, 403);
-    let code = guichet(&house, &["pass", "issue", "--uses", "1"]);
+    let code = house.ordered(&["pass", "issue", "--uses", "1"]);
     browser.open(&format!("{portal}/suivi?id=CG100000003FR"), 320, "en");
     browser.submit("#code", code.split_whitespace().next().unwrap());
     wait_for_portal(&mut browser);

@@ -122,6 +122,23 @@ impl House {
     }
 }
 
+impl House {
+    /// A command of the operator to this house's node: whether it succeeded, and what it said.
+    pub(crate) fn order(&self, arguments: &[&str]) -> (bool, String) {
+        let admin = format!("127.0.0.1:{}", self.admin);
+        let output = Command::new(GUICHET).args(arguments).args(["--admin", &admin]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), text)
+    }
+
+    /// The same, where it must succeed.
+    pub(crate) fn ordered(&self, arguments: &[&str]) -> String {
+        let (good, text) = self.order(arguments);
+        assert!(good, "{arguments:?}: {text}");
+        text
+    }
+}
+
 pub(crate) fn curl(arguments: &[&str]) -> Output {
     Command::new("curl").args(arguments).output().expect("curl is installed (apt-get install curl)")
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::house::{GUICHET, House, Process};
+use crate::house::{House, Process};
 use crate::upstream::{Upstream, answer_after};
 
 /// Room for about a hundred requests a second.
@@ -49,18 +49,11 @@ fn flood(house: &House) -> Vec<Process> {
     (1..=3).map(|n| Process(tool(n))).collect()
 }
 
-fn guichet(house: &House, arguments: &[&str]) -> (bool, String) {
-    let admin = format!("127.0.0.1:{}", house.admin);
-    let output = Command::new(GUICHET).args(arguments).args(["--admin", &admin]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    (output.status.success(), text)
-}
-
 /// Waits until there is a mitigation that fits.
 fn mitigation(house: &House, fits: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
-        let (good, text) = guichet(house, &["mitigations", "list", "--json"]);
+        let (good, text) = house.order(&["mitigations", "list", "--json"]);
         assert!(good, "{text}");
         let all: Value = serde_json::from_str(&text).unwrap();
         if let Some(found) = all["mitigations"].as_array().unwrap().iter().find(|m| fits(m)) {
@@ -93,21 +86,21 @@ fn a_tool_is_found_met_explained_and_let_go_by_order() {
     assert!(house.log().contains(&format!("mitigation {id} at small: found")), "{}", house.log());
 
     // Held at the harshest step, the tool is refused, with a reference that is explained.
-    let (good, text) = guichet(&house, &["mitigations", "pin", &id, "refuse", "--for", "10m"]);
+    let (good, text) = house.order(&["mitigations", "pin", &id, "refuse", "--for", "10m"]);
     assert!(good, "{text}");
     let line = house.logged(|line| line["reason"] == "mitigated" && line["service"] == "small");
     assert_eq!(line["mitigation"].to_string(), id, "{line}");
-    let (good, text) = guichet(&house, &["explain", line["reference"].as_str().unwrap()]);
+    let (good, text) = house.order(&["explain", line["reference"].as_str().unwrap()]);
     assert!(good && text.contains("mitigated") && text.contains(&format!("mitigation {id} at small")), "{text}");
-    let (good, text) = guichet(&house, &["mitigations", "show", &id]);
+    let (good, text) = house.order(&["mitigations", "show", &id]);
     assert!(good && text.contains("held") && text.contains("collateral"), "{text}");
-    let (good, text) = guichet(&house, &["mitigations", "list"]);
+    let (good, text) = house.order(&["mitigations", "list"]);
     assert!(good && text.contains("refuse (held)"), "{text}");
 
     // Whoever is allowed gets in, tool or not; and a wrong order says what is wrong.
-    let (good, text) = guichet(&house, &["allow", "add", "127.0.9.77", "--because", "a feed of ours"]);
+    let (good, text) = house.order(&["allow", "add", "127.0.9.77", "--because", "a feed of ours"]);
     assert!(good, "{text}");
-    let (good, text) = guichet(&house, &["allow", "list"]);
+    let (good, text) = house.order(&["allow", "list"]);
     assert!(good && text.contains("127.0.9.77/32") && text.contains("a feed of ours"), "{text}");
     for wrong in [
         &["mitigations", "pin", "99999", "refuse"][..],
@@ -116,7 +109,7 @@ fn a_tool_is_found_met_explained_and_let_go_by_order() {
         &["allow", "remove", "192.0.2.0/24"],
         &["explain", "G-000-0000000"],
     ] {
-        let (good, text) = guichet(&house, wrong);
+        let (good, text) = house.order(wrong);
         assert!(!good && text.starts_with("guichet: "), "{wrong:?}: {text}");
     }
     drop(flooding);
@@ -143,14 +136,14 @@ fn a_tool_is_found_met_explained_and_let_go_by_order() {
     }
 
     // Forbidden: it ends at once, and whoever looks like it is served again.
-    let (good, text) = guichet(&house, &["mitigations", "forbid", &id]);
+    let (good, text) = house.order(&["mitigations", "forbid", &id]);
     assert!(good, "{text}");
     let until = Instant::now() + Duration::from_secs(30);
     while from("127.0.9.79") != "200" {
         assert!(Instant::now() < until, "nobody is refused any more");
         std::thread::sleep(Duration::from_millis(200));
     }
-    let (good, text) = guichet(&house, &["mitigations", "list", "--ended"]);
+    let (good, text) = house.order(&["mitigations", "list", "--ended"]);
     assert!(good && text.contains("(operator)"), "{text}");
 }
 
@@ -163,7 +156,7 @@ fn a_dry_run_finds_and_tells_and_does_nothing() {
     let _flooding = flood(&house);
     let found = mitigation(&house, |m| m["step"] != "observe");
     assert_eq!(found["dry_run"], true);
-    let (good, text) = guichet(&house, &["mitigations", "pin", &found["id"].to_string(), "refuse"]);
+    let (good, text) = house.order(&["mitigations", "pin", &found["id"].to_string(), "refuse"]);
     assert!(good, "{text}");
     std::thread::sleep(Duration::from_secs(1));
     let (_, metrics) = house.admin_get("/metrics");

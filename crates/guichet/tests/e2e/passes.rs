@@ -1,20 +1,17 @@
 //! Passes for programs: work, waiting, budgets, and who is never asked.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use guichet_proxy::passes::solve;
 use serde_json::{Value, json};
 
-use crate::house::{GUICHET, House};
+use crate::house::House;
 use crate::upstream::{Upstream, answer_after};
 
 const JSON: [&str; 4] = ["-H", "Accept: application/json", "-H", "User-Agent: PostalApp/8.4"];
 
 fn doubt(house: &House, service: &str) {
-    let admin = format!("127.0.0.1:{}", house.admin);
-    let added = ["mitigations", "add", service, "challenge", "method=GET", "--admin", &admin];
-    assert!(Command::new(GUICHET).args(added).status().unwrap().success());
+    house.ordered(&["mitigations", "add", service, "challenge", "method=GET"]);
 }
 
 /// Status, head and body of an answer.
