@@ -1,6 +1,7 @@
 //! Who comes to a simulated estate, and what it is made of.
 
 use super::{Looks, UpstreamModel};
+use crate::signs::SignsConfig;
 use crate::{BrainConfig, Criticality, LimiterConfig, NodeRules, ServiceConfig, SourceConfig, Standing};
 use core::time::Duration;
 
@@ -276,5 +277,6 @@ fn brain() -> BrainConfig {
     let limiter = LimiterConfig { initial: 32, min: 4, max: 256 };
     let portal = ServiceConfig { floors: [0, 0, 1, 2], limiter, queue_len: 64, ..ServiceConfig::default() };
     let rails = ServiceConfig { floors: [0, 0, 0, 2], limiter, queue_len: 64, ..ServiceConfig::default() };
-    BrainConfig { services: vec![portal, rails], node: NodeRules { limit: 1024, floors: [0, 0, 64, 128] }, seed: 1 }
+    let node = NodeRules { limit: 1024, floors: [0, 0, 64, 128] };
+    BrainConfig { services: vec![portal, rails], node, connections: SignsConfig::default(), seed: 1 }
 }
