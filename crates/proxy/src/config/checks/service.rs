@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guichet_core::Criticality;
-use guichet_core::signs::SignsMode;
 
 use super::super::checked::{ClientKind, HostPattern, Route, Service, SessionRule};
 use super::super::findings::On;
@@ -62,11 +61,7 @@ fn service(at: &str, name: &str, raw: &raw::Service, all: &raw::Config, c: &mut 
         },
         waiting_room: raw.waiting_room,
         passes: raw.passes,
-        mitigations: match raw.mitigations.mode {
-            raw::MitigationMode::On => SignsMode::On,
-            raw::MitigationMode::DryRun => SignsMode::DryRun,
-            raw::MitigationMode::Off => SignsMode::Off,
-        },
+        mitigations: values::mode(raw.mitigations.mode),
         collateral_max: raw.mitigations.collateral_max,
         routes,
     })
