@@ -68,8 +68,6 @@ const GAIN_MAX: f32 = 8.0;
 const LIGHT_BUCKETS: usize = 5;
 /// More of them than this multiple of what is left is a crowd.
 const CROWDED: f32 = 1.1;
-/// Below this part of the limit in flight, a service has room for more people.
-const ROOM_SHARE: f32 = 0.7;
 /// Lots are drawn anew at this interval.
 const LOT_EPOCH_US: u64 = 15_000_000;
 /// Pace taken as human before enough calm was seen, and the bounds of what can be learned.
@@ -325,7 +323,7 @@ impl ServiceBrain {
         if self.config.waiting_room {
             let crowding = Crowding {
                 crowded: self.pressure == Pressure::Pressed && self.is_crowded(),
-                has_room: !saturated && seen.inflight.mean < ROOM_SHARE * self.limiter.limit() as f32,
+                used: self.throughput_per_s / self.capacity_per_s.max(1e-3),
                 full: saturated,
                 capacity_per_s: self.capacity_per_s,
             };
