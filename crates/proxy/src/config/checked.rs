@@ -411,6 +411,8 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// Whether requests with methods that are not idempotent may be retried.
     pub idempotent: bool,
+    /// Who comes here.
+    pub client_kind: ClientKind,
 }
 
 /// How a partner proves who it is.
