@@ -118,6 +118,7 @@ impl Default for Now {
 pub struct Contracts {
     orders: Mutex<Orders>,
     states: ArcSwap<Vec<ServiceState>>,
+    services: ArcSwap<Vec<(String, Arc<OfService>)>>,
     /// Kept answers.
     pub store: Arc<Store>,
     /// Told when an order came, so that it holds at once.
@@ -131,6 +132,7 @@ impl Contracts {
         Self {
             orders: Mutex::default(),
             states: ArcSwap::default(),
+            services: ArcSwap::default(),
             store: Store::open(cache),
             changed: tokio::sync::Notify::new(),
         }
@@ -140,6 +142,12 @@ impl Contracts {
     #[must_use]
     pub fn states(&self) -> Arc<Vec<ServiceState>> {
         self.states.load_full()
+    }
+
+    /// The services of the configuration in force, by name.
+    #[must_use]
+    pub fn services(&self) -> Arc<Vec<(String, Arc<OfService>)>> {
+        self.services.load_full()
     }
 
     /// Puts a service in a state until then. False: there are too many orders.

@@ -44,6 +44,7 @@ pub(crate) struct Going {
     /// Whether the answer may be kept: then the request is stripped of all that is not in its key.
     keeps: bool,
     /// Others wait for this one.
+    #[expect(dead_code, reason = "held for its end")]
     fetch: Option<Fetch>,
     /// What the client asked of an answer that it may have already.
     conditions: HeaderMap,

@@ -110,6 +110,7 @@ pub struct Off {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServiceState {
     /// Name in the configuration.
+    #[serde(skip)]
     pub service: String,
     /// How it stands.
     pub state: State,

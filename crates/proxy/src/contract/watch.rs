@@ -231,5 +231,8 @@ fn publish(setup: &Setup, states: &[ServiceState], watched: &HashMap<String, Wat
         let now = Now { mode, away: draw(Topic::Away, None), read_only: draw(Topic::ReadOnly, None), off };
         of.now.store(Arc::new(now));
     }
+    let services = setup.config.services.iter().zip(&setup.of_services);
+    let services = services.map(|(service, of)| (service.name.clone(), of.clone())).collect();
+    setup.contracts.services.store(Arc::new(services));
     setup.contracts.states.store(Arc::new(states.to_vec()));
 }

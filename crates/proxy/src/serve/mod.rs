@@ -113,6 +113,7 @@ impl Node {
         let signs = Arc::new(signs);
         registry.set_signs(signs.clone());
         let contracts = Arc::new(Contracts::new(&config.cache));
+        registry.set_contracts(contracts.clone());
         let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), contracts, &registry, None)?);
         raise_file_limit(setup.config.node.connections_max);
         crate::pages::warm();

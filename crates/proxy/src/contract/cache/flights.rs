@@ -15,7 +15,7 @@ use super::key::Key;
 
 /// Fetches under way, shared by all workers behind a short lock that only they take.
 #[derive(Debug, Default)]
-pub struct Flights {
+pub(crate) struct Flights {
     under_way: Mutex<HashMap<Key, Flight>>,
 }
 
@@ -26,7 +26,7 @@ struct Flight {
 }
 
 /// What to do.
-pub enum Turn {
+pub(crate) enum Turn {
     /// Go: the others wait until this is dropped.
     Fetch(Fetch),
     /// Wait for whoever went.
@@ -36,14 +36,14 @@ pub enum Turn {
 }
 
 /// The right to fetch for others. They are let go when it is dropped.
-pub struct Fetch {
+pub(crate) struct Fetch {
     flights: Arc<Flights>,
     key: Key,
     ends: watch::Sender<bool>,
 }
 
 /// A place among those who wait.
-pub struct Waiting {
+pub(crate) struct Waiting {
     ends: watch::Receiver<bool>,
     waiting: Arc<AtomicUsize>,
 }
@@ -51,7 +51,7 @@ pub struct Waiting {
 impl Flights {
     /// Joins a fetch, or begins one.
     #[must_use]
-    pub fn join(self: &Arc<Self>, key: &Key) -> Turn {
+    pub(crate) fn join(self: &Arc<Self>, key: &Key) -> Turn {
         let mut under_way = self.under_way.lock();
         if let Some(flight) = under_way.get(key) {
             if flight.waiting.fetch_add(1, Ordering::Relaxed) >= COLLAPSED_WAITERS_MAX {
@@ -78,7 +78,7 @@ impl Drop for Fetch {
 
 impl Waiting {
     /// Until the fetch has ended, one way or another.
-    pub async fn ended(mut self) {
+    pub(crate) async fn ended(mut self) {
         // A sender that is gone has ended, too.
         let _ = self.ends.wait_for(|ended| *ended).await;
     }

@@ -15,28 +15,28 @@ use crate::body::Body;
 use crate::config::{Contract, RouteCache};
 
 /// The header of RFC 9211.
-pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// An answer that is kept.
 #[derive(Debug)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Its status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Its headers, without those of a connection.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// Its body.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// What RFC 9111 says about it.
-    pub policy: CachePolicy,
+    pub(crate) policy: CachePolicy,
     /// For how long it may be served beyond its time while the service fails.
-    pub stale_if_error: Duration,
+    pub(crate) stale_if_error: Duration,
     /// For how long, while a newer one is fetched.
-    pub stale_while_revalidate: Duration,
+    pub(crate) stale_while_revalidate: Duration,
 }
 
 /// How old a kept answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// Within its time.
     Fresh,
     /// Beyond it, and good while a newer one is fetched.
@@ -50,7 +50,7 @@ pub enum Freshness {
 impl Kept {
     /// Keeps an answer, if the rules allow it. `body` is what it said, whole.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         lookup: &Lookup,
         rule: &RouteCache,
         contract: Option<&Contract>,
@@ -98,7 +98,7 @@ impl Kept {
 
     /// How old it is now.
     #[must_use]
-    pub fn freshness(&self, now: SystemTime) -> Freshness {
+    pub(crate) fn freshness(&self, now: SystemTime) -> Freshness {
         if !self.policy.is_stale(now) {
             return Freshness::Fresh;
         }
@@ -122,7 +122,7 @@ impl Kept {
 
     /// Bytes that it takes, about.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
         // The policy keeps the headers once more.
         self.body.len() + 2 * fields + 512
@@ -130,7 +130,7 @@ impl Kept {
 
     /// The answer to one request, with its age and how it came about. `detail`: why it is stale, if it is.
     #[must_use]
-    pub fn answer(&self, asked: &HeaderMap, head: bool, now: SystemTime, detail: Option<&str>) -> Response<Body> {
+    pub(crate) fn answer(&self, asked: &HeaderMap, head: bool, now: SystemTime, detail: Option<&str>) -> Response<Body> {
         let mut response = Response::new(Body::Empty);
         *response.headers_mut() = self.headers.clone();
         let headers = response.headers_mut();
@@ -160,7 +160,7 @@ impl Kept {
 
     /// The answer to the request that fetched it.
     #[must_use]
-    pub fn first_answer(&self, asked: &HeaderMap, now: SystemTime) -> Response<Body> {
+    pub(crate) fn first_answer(&self, asked: &HeaderMap, now: SystemTime) -> Response<Body> {
         let mut response = self.answer(asked, false, now, None);
         let own = self.headers.get_all(CACHE_STATUS).iter().cloned();
         response.headers_mut().remove(CACHE_STATUS);

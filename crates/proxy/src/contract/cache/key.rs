@@ -16,25 +16,25 @@ use crate::config::{RouteCache, Service};
 const VARY_VALUE_BYTES_MAX: usize = 128;
 
 /// The key of an answer.
-pub type Key = std::sync::Arc<str>;
+pub(crate) type Key = std::sync::Arc<str>;
 
 /// What a request may take from the store, and put there.
 #[derive(Debug, Clone)]
-pub struct Lookup {
+pub(crate) struct Lookup {
     /// The key.
-    pub key: Key,
+    pub(crate) key: Key,
     /// What the service is asked: path and query.
-    pub target: PathAndQuery,
+    pub(crate) target: PathAndQuery,
     /// The headers that go with it.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// Whether it is a GET; a HEAD takes from the store and puts nothing there.
-    pub get: bool,
+    pub(crate) get: bool,
 }
 
 impl Lookup {
     /// For a request to a route whose answers are kept; `None` if it can neither take nor give.
     #[must_use]
-    pub fn of(service: &Service, rule: &RouteCache, head: &Parts) -> Option<Self> {
+    pub(crate) fn of(service: &Service, rule: &RouteCache, head: &Parts) -> Option<Self> {
         if !matches!(head.method, Method::GET | Method::HEAD) || head.headers.contains_key(AUTHORIZATION) {
             return None;
         }
@@ -66,7 +66,7 @@ impl Lookup {
 
     /// The request for it, as the rules of RFC 9111 look at it.
     #[must_use]
-    pub fn request(&self) -> Request<()> {
+    pub(crate) fn request(&self) -> Request<()> {
         let mut request = Request::new(());
         *request.uri_mut() = Uri::from(self.target.clone());
         *request.headers_mut() = self.headers.clone();
@@ -74,7 +74,7 @@ impl Lookup {
     }
 
     /// Makes the head of a request ask for what is kept, and for nothing that depends on who asks.
-    pub fn strip(&self, head: &mut Parts) {
+    pub(crate) fn strip(&self, head: &mut Parts) {
         let host = head.headers.get(HOST).cloned();
         let mut uri = std::mem::take(&mut head.uri).into_parts();
         uri.path_and_query = Some(self.target.clone());

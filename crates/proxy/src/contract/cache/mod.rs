@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use quick_cache::sync::{Cache as Map, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-pub use flights::{Fetch, Flights, Turn};
-pub use kept::{CACHE_STATUS, Freshness, Kept};
-pub use key::{Key, Lookup};
+pub(crate) use flights::{Fetch, Flights, Turn};
+pub(crate) use kept::{CACHE_STATUS, Freshness, Kept};
+pub(crate) use key::{Key, Lookup};
 
 use crate::config::Cache as CacheConfig;
 use disk::Disk;
@@ -31,7 +31,7 @@ const SHARDS: usize = 16;
 
 /// What is known of a key.
 #[derive(Debug, Clone)]
-pub enum Slot {
+pub(crate) enum Slot {
     /// An answer, and whether somebody fetches a newer one.
     Kept(Arc<Kept>, Arc<AtomicBool>),
     /// Its answers are not kept: everybody asks for themselves until then.
@@ -82,7 +82,7 @@ pub struct Store {
     map: Option<Map<Key, Slot, Bytes, DefaultHashBuilder, DefaultLifecycle<Key, Slot>>>,
     answer_bytes_max: usize,
     /// Fetches under way.
-    pub flights: Arc<Flights>,
+    pub(crate) flights: Arc<Flights>,
     /// What happened.
     pub counts: Arc<CacheCounts>,
     disk: Option<Disk>,
@@ -131,12 +131,12 @@ impl Store {
 
     /// What is known of a key.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<Slot> {
+    pub(crate) fn get(&self, key: &Key) -> Option<Slot> {
         self.map.as_ref()?.get(key)
     }
 
     /// Keeps an answer, in memory at once and in the folder soon.
-    pub fn keep(&self, key: Key, kept: Kept) -> Arc<Kept> {
+    pub(crate) fn keep(&self, key: Key, kept: Kept) -> Arc<Kept> {
         let kept = Arc::new(kept);
         if let Some(disk) = &self.disk {
             disk.write(key.clone(), kept.clone());
@@ -163,7 +163,7 @@ impl Store {
     }
 
     /// Remembers that the answer to a key is not kept, so that nobody waits for it. What is there and still good stays.
-    pub fn note_unkept(&self, key: Key) {
+    pub(crate) fn note_unkept(&self, key: Key) {
         if let Some(map) = &self.map
             && !matches!(map.peek(&key), Some(Slot::Kept(..)))
         {
