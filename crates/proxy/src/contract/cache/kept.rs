@@ -130,7 +130,13 @@ impl Kept {
 
     /// The answer to one request, with its age and how it came about. `detail`: why it is stale, if it is.
     #[must_use]
-    pub(crate) fn answer(&self, asked: &HeaderMap, head: bool, now: SystemTime, detail: Option<&str>) -> Response<Body> {
+    pub(crate) fn answer(
+        &self,
+        asked: &HeaderMap,
+        head: bool,
+        now: SystemTime,
+        detail: Option<&str>,
+    ) -> Response<Body> {
         let mut response = Response::new(Body::Empty);
         *response.headers_mut() = self.headers.clone();
         let headers = response.headers_mut();
