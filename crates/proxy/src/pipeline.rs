@@ -81,8 +81,9 @@ pub(crate) async fn serve(
         return at_desk(&setup, trail, classified).await;
     }
 
-    let going = match contract::before(&setup.shared, &classified.class, &mut classified.identified.accepted.head).await
-    {
+    let over_tls = trail.over_tls();
+    let head = &mut classified.identified.accepted.head;
+    let going = match contract::before(&setup.shared, &classified.class, head, over_tls).await {
         Course::Forward(going) => going,
         Course::Refused(reason) => return trail.refuse(reason),
         Course::Answered(response, told, refetch) => {
