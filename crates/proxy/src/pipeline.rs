@@ -70,7 +70,9 @@ pub(crate) async fn serve(
             if let Some(class) = &rejected.class {
                 trail.note_class(class);
             }
-            worker.note_abuse(rejected.identified.client, rejected.reason);
+            let identified = &rejected.identified;
+            let looks = identified.accepted.connection.looks.as_deref();
+            worker.note_abuse(identified.client, rejected.reason, looks);
             return trail.refuse(rejected.reason);
         }
     };
@@ -192,7 +194,7 @@ async fn revalidate(
 }
 
 /// What a request looks like.
-fn looks<'a>(setup: &WorkerSetup, classified: &'a Classified) -> Looks<'a> {
+fn looks<'a>(setup: &'a WorkerSetup, classified: &'a Classified) -> Looks<'a> {
     let accepted = &classified.identified.accepted;
     Looks {
         hash: setup.shared.signs.hash,
@@ -200,6 +202,7 @@ fn looks<'a>(setup: &WorkerSetup, classified: &'a Classified) -> Looks<'a> {
         connection: &accepted.connection,
         client: classified.identified.client,
         class: &classified.class,
+        atlas: &setup.shared.config.mitigations.atlas,
     }
 }
 
