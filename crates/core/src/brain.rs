@@ -68,6 +68,8 @@ const GAIN_MAX: f32 = 8.0;
 const LIGHT_BUCKETS: usize = 5;
 /// More of them than this multiple of what is left is a crowd.
 const CROWDED: f32 = 1.1;
+/// Those of standing who ask more than this part of the capacity fill a service that is saturated; else others do.
+const USED_FULL: f32 = 0.7;
 /// Lots are drawn anew at this interval.
 const LOT_EPOCH_US: u64 = 15_000_000;
 /// Pace taken as human before enough calm was seen, and the bounds of what can be learned.
@@ -321,10 +323,12 @@ impl ServiceBrain {
         });
         self.decide(saturated);
         if self.config.waiting_room {
+            // Who comes after those of standing gives way to them: only these count as a use of the service.
+            let used = self.demand_before() / self.capacity_per_s.max(1e-3);
             let crowding = Crowding {
                 crowded: self.pressure == Pressure::Pressed && self.is_crowded(),
-                used: self.throughput_per_s / self.capacity_per_s.max(1e-3),
-                full: saturated,
+                used,
+                full: saturated && used > USED_FULL,
                 capacity_per_s: self.capacity_per_s,
             };
             self.room.tick(now, span, &seen.room, &crowding);
@@ -394,11 +398,16 @@ impl ServiceBrain {
     /// Whether strangers who each ask no more than a person does are too many for what those before them leave.
     fn is_crowded(&self) -> bool {
         let of = |standing: Standing| &self.demand.tiers[standing.index()];
-        let before = [Standing::Partner, Standing::Session, Standing::Proven, Standing::Known];
-        let before: f32 = before.into_iter().map(|standing| of(standing).total()).sum();
+        let before = self.demand_before();
         let strangers = [Standing::Anonymous, Standing::Newcomer].into_iter();
         let light: f32 = strangers.flat_map(|standing| &of(standing).cost[..LIGHT_BUCKETS]).sum();
         self.capacity_per_s > 0.0 && light > CROWDED * (self.capacity_per_s - before).max(0.0)
+    }
+
+    /// What those of standing ask, requests of mean cost a second.
+    fn demand_before(&self) -> f32 {
+        let before = [Standing::Partner, Standing::Session, Standing::Proven, Standing::Known];
+        before.into_iter().map(|standing| self.demand.tiers[standing.index()].total()).sum()
     }
 
     fn pace_human(&self) -> f32 {

@@ -103,9 +103,9 @@ impl RoomCounts {
 pub(crate) struct Crowding {
     /// More light strangers come than the service has room for.
     pub(crate) crowded: bool,
-    /// Part of what it can take that it does now, 0 to 1.
+    /// Part of what it can take that those of standing ask now.
     pub(crate) used: f32,
-    /// It has more requests than it can take.
+    /// It has more requests of those than it can take.
     pub(crate) full: bool,
     /// Requests a second that it can take; 0: not known.
     pub(crate) capacity_per_s: f32,
@@ -120,9 +120,11 @@ const REQUESTS_PER_VISIT: f32 = 6.0;
 /// shows: people look every few seconds whether it is their turn, and ask for more pages later.
 const CUT: f32 = 0.8;
 const CUT_SHOWS_AFTER: Duration = Duration::from_secs(9);
-/// Else it grows by so much a second, times what is missing to the use that is aimed at.
-const USED_AIM: f32 = 0.9;
+/// Else it grows by so much a second, times what is missing to the use that is aimed at; more where little is used.
+const USED_AIM: f32 = 0.7;
+const USED_LITTLE: f32 = 0.5;
 const FOLLOW_PER_S: f32 = 0.1;
+const FOLLOW_FROM_LITTLE_PER_S: f32 = 0.2;
 /// Time constant of the rate that is told to those who wait.
 const TOLD_S: f32 = 10.0;
 
@@ -237,7 +239,8 @@ impl Open {
             self.cut_at = now;
             self.rate_per_s *= CUT;
         } else {
-            self.rate_per_s *= (FOLLOW_PER_S * (USED_AIM - crowding.used) * span_s).exp();
+            let gain = if crowding.used < USED_LITTLE { FOLLOW_FROM_LITTLE_PER_S } else { FOLLOW_PER_S };
+            self.rate_per_s *= (gain * (USED_AIM - crowding.used) * span_s).exp();
         }
         self.rate_per_s = self.rate_per_s.clamp(0.2, crowding.capacity_per_s.max(1.0));
     }
