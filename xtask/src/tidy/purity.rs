@@ -42,6 +42,7 @@ const BOUNDS_FILES: [&str; 4] = [
     "crates/estate/src/bounds.rs",
     "crates/iso8583/src/bounds.rs",
     "crates/iso20022/src/bounds.rs",
+    "crates/notices/src/bounds.rs",
 ];
 
 /// Source of the crates that is shipped.
