@@ -4,6 +4,7 @@
 //! A key without a default is required; that is said in `extend("required" = ...)`, so that one missing key does not
 //! hide the other problems of a file.
 
+mod contract;
 mod listen;
 mod serve;
 
@@ -13,6 +14,7 @@ use guichet_core::bounds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use contract::*;
 pub(super) use listen::*;
 pub(super) use serve::*;
 
@@ -51,6 +53,11 @@ pub(super) struct Config {
     pub(super) partner: Vec<Partner>,
     /// What holds for mitigations of all services.
     pub(super) mitigations: Mitigations,
+    /// Other ways to do the same job, by name: contracts of services name them.
+    #[schemars(with = "BTreeMap<String, Channel>", extend("maxProperties" = bounds::CHANNELS_MAX))]
+    pub(super) channel: Named<Channel>,
+    /// The store of answers.
+    pub(super) cache: Cache,
 }
 
 /// What holds for mitigations of all services.
