@@ -131,6 +131,19 @@ impl Board {
         self.notices.iter().find(|notice| notice.id == id)
     }
 
+    /// What a new journal begins with: those that are open, and the last of those that are over.
+    #[must_use]
+    pub fn to_carry(&self, over: usize) -> Vec<Notice> {
+        let resolved = self.notices.iter().filter(|notice| notice.is_resolved()).count();
+        let mut dropped = resolved.saturating_sub(over);
+        let keeps = |notice: &&Notice| {
+            let drop = notice.is_resolved() && dropped > 0;
+            dropped -= usize::from(drop);
+            !drop
+        };
+        self.notices.iter().filter(keeps).cloned().collect()
+    }
+
     /// Those that are not over.
     pub fn open(&self) -> impl Iterator<Item = &Notice> {
         self.notices.iter().filter(|notice| !notice.is_resolved())

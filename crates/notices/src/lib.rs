@@ -3,14 +3,21 @@
 
 pub mod board;
 pub mod bounds;
+pub mod door;
 pub mod drafts;
+pub mod edition;
 pub mod journal;
+mod keeper;
 mod model;
+mod orders;
+pub mod publish;
 pub mod render;
 pub mod sign;
 pub mod watch;
 
+pub use keeper::{Known, Notices, Settings, Source, StartError};
 pub use model::{
     By, Channel, Component, Condition, DataKnown, Impact, Language, Measured, Notice, Planned, Revision, Site, Stage,
     Words,
 };
+pub use orders::Order;

@@ -361,6 +361,8 @@ pub struct Channel {
     pub telephone: String,
     /// Where it is on the net.
     pub url: String,
+    /// What else people need to know.
+    pub note: Words,
 }
 
 /// A service, as the page names it.

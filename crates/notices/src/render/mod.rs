@@ -101,6 +101,12 @@ pub fn draw(view: &View<'_>) -> Result<Vec<Drawn>, DrawError> {
     Ok(files)
 }
 
+/// A page in which what says that it is old is shown.
+#[must_use]
+pub fn unhide(html: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(html).replacen(page::HIDDEN, "", 1).into_bytes()
+}
+
 /// Why a file could not be drawn.
 #[derive(Debug, thiserror::Error)]
 #[error("{file} cannot be drawn: {why}")]

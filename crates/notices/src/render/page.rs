@@ -53,6 +53,7 @@ struct Way<'a> {
     telephone: &'a str,
     dial: String,
     url: &'a str,
+    note: &'a str,
 }
 
 struct Said<'a> {
@@ -190,6 +191,7 @@ fn way(channel: &Channel, language: Language) -> Way<'_> {
         telephone: &channel.telephone,
         dial: channel.telephone.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect(),
         url: &channel.url,
+        note: channel.note.text(language),
     }
 }
 
