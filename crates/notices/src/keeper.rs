@@ -25,6 +25,7 @@ use crate::publish::{Target, Troubles, keep};
 use crate::render::View;
 use crate::sign::Key;
 use crate::watch::{Reading, Watch};
+use crate::webhook::{Subscribers, Webhook};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Where else it goes.
     pub targets: Vec<Target>,
+    /// Who is told of each revision.
+    pub webhooks: Vec<Webhook>,
     /// An edition is drawn at least this often, as sign of life.
     pub sign_of_life: Duration,
     /// For how long a service must be well until what was measured of it is over.
@@ -137,6 +140,7 @@ impl Notices {
             key,
             troubles: troubles.clone(),
             settle_s: settings.settle_s,
+            subscribers: Subscribers::start(settings.webhooks, &troubles)?,
         };
         keeper.look(now);
         let (editions, seen) = watch::channel(Arc::new(keeper.edition(now)?));
@@ -215,6 +219,7 @@ struct Keeper {
     key: Key,
     troubles: Troubles,
     settle_s: u32,
+    subscribers: Subscribers,
 }
 
 impl Keeper {
@@ -314,6 +319,11 @@ impl Keeper {
             }
         }
         self.board.apply(entry);
+        if let Entry::Opened(Notice { id, .. }) | Entry::Revised { id, .. } = entry
+            && let Some(notice) = self.board.notice(*id)
+        {
+            self.subscribers.tell(&self.site, notice, self.journal.hash());
+        }
         if self.journal.is_long() {
             self.go_on();
         }

@@ -14,6 +14,7 @@ pub mod publish;
 pub mod render;
 pub mod sign;
 pub mod watch;
+pub mod webhook;
 
 pub use keeper::{Known, Notices, Settings, Source, StartError};
 pub use model::{

@@ -1,5 +1,6 @@
 //! Where the page goes: each place on its own, the newest edition only, tried again with patience.
 
+pub mod bucket;
 pub mod command;
 pub mod folder;
 
@@ -22,6 +23,8 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(60);
 pub enum Target {
     /// A folder: a link to the newest of some folders beside it.
     Folder(PathBuf),
+    /// A bucket of a store that speaks S3.
+    Bucket(bucket::Bucket),
     /// A command, which gets the path of a folder with the page as its last argument.
     Command(Vec<String>),
 }
@@ -32,6 +35,7 @@ impl Target {
     pub fn name(&self) -> String {
         match self {
             Self::Folder(path) => format!("the folder {}", path.display()),
+            Self::Bucket(bucket) => format!("the bucket {}", bucket.bucket),
             Self::Command(words) => format!("the command {}", words.first().map_or("", String::as_str)),
         }
     }
@@ -72,6 +76,10 @@ pub async fn keep(target: Target, mut editions: watch::Receiver<Arc<Edition>>, t
         let edition = editions.borrow_and_update().clone();
         let published = match &target {
             Target::Folder(path) => folder::publish(path, &edition).map_err(|error| error.to_string()),
+            Target::Bucket(bucket) => match bucket.open() {
+                Ok(store) => bucket::publish(&store, &bucket.prefix, &edition).await,
+                Err(why) => Err(why),
+            },
             Target::Command(words) => command::publish(words, &edition).await,
         };
         match published {
