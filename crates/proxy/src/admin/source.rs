@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use guichet_notices::Notices;
 use serde::Serialize;
 
 use crate::signs::Signs;
@@ -49,6 +50,9 @@ pub trait AdminSource: Send + Sync + 'static {
 
     /// What is known of mitigations.
     fn signs(&self) -> Arc<Signs>;
+
+    /// The status page, if there is one.
+    fn notices(&self) -> Option<Arc<Notices>>;
 }
 
 /// What the node does now; `/status` shows it as JSON. Field names are an interface.

@@ -46,6 +46,10 @@ impl AdminSource for Fake {
     fn signs(&self) -> Arc<Signs> {
         self.1.clone()
     }
+
+    fn notices(&self) -> Option<Arc<guichet_notices::Notices>> {
+        None
+    }
 }
 
 fn start() -> (Arc<Fake>, AdminServer) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use guichet_core::Standing;
+use guichet_notices::Notices;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -27,6 +28,7 @@ pub(super) struct NodeStatus {
     pub(super) reload: Mutex<ReloadStatus>,
     pub(super) certificates_failing: Mutex<Option<String>>,
     pub(super) log: Arc<LogCounters>,
+    pub(super) notices: Option<Arc<Notices>>,
 }
 
 impl AdminSource for NodeStatus {
@@ -65,6 +67,10 @@ impl AdminSource for NodeStatus {
     fn signs(&self) -> Arc<Signs> {
         self.setups.borrow().signs.clone()
     }
+
+    fn notices(&self) -> Option<Arc<Notices>> {
+        self.notices.clone()
+    }
 }
 
 impl NodeStatus {
@@ -75,6 +81,9 @@ impl NodeStatus {
         }
         if let Some(error) = &*self.certificates_failing.lock() {
             degraded.push(format!("new certificates were not taken: {error}"));
+        }
+        if let Some(notices) = &self.notices {
+            degraded.extend(notices.degraded());
         }
         let reload = self.reload.lock();
         if let (false, Some(error)) = (reload.success, &reload.error) {
