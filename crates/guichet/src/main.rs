@@ -1,6 +1,7 @@
 //! The `guichet` command: the front door, its checks, its demo and its drills.
 
 mod demo;
+mod notice;
 mod operator;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -72,6 +73,16 @@ enum Command {
         /// Such as G-108-7K3QX9M.
         code: String,
     },
+    /// The status page: say what is wrong and what is known, draw it, verify it.
+    Notice {
+        #[command(flatten)]
+        node: operator::Node,
+        /// Configuration of a node that is not running: its journal is used directly.
+        #[arg(short, long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        action: Box<notice::Action>,
+    },
     /// Start the reference estate on loopback and Guichet before it.
     Demo(demo::DemoArgs),
     /// Flood a front on loopback and score what real clients got.
@@ -121,6 +132,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Allow { node, action } => operator::allow(&node, &action),
         Command::Pass { node, action } => operator::pass(&node, &action),
         Command::Explain { node, code } => operator::explain(&node, &code),
+        Command::Notice { node, config, action } => notice::run(&node, config.as_deref(), *action),
         Command::Demo(arguments) => demo::run(&arguments).map(done),
         Command::Drill(arguments) => guichet_drill::run(&arguments, &fronts()),
         Command::Estate(cli) => guichet_estate::run(cli),

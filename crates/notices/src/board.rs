@@ -39,6 +39,13 @@ impl Board {
         Ok(board)
     }
 
+    /// A board of notices that somebody else keeps.
+    #[must_use]
+    pub fn of(notices: &[Notice]) -> Self {
+        let last_id = notices.iter().map(|notice| notice.id).max().unwrap_or(0);
+        Self { notices: notices.to_vec(), last_id }
+    }
+
     /// Whether an entry may follow.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod edition;
 pub mod journal;
 mod keeper;
 mod model;
+pub mod offline;
 mod orders;
 pub mod publish;
 pub mod render;

@@ -377,7 +377,7 @@ pub struct Component {
 }
 
 /// What was measured of one service.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// How it does.
     pub condition: Condition,
