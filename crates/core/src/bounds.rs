@@ -444,11 +444,9 @@ pub const CACHE_ENTRIES_MAX: usize = 1 << 20;
 pub const CACHE_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of the folder of kept answers: 1 TiB.
 pub const CACHE_DISK_BYTES_MAX: u64 = 1 << 40;
-/// Bytes of answers that all exchanges together gather before they are kept; beyond it answers pass and are not kept.
-pub const CACHE_GATHERING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Fetches that others wait for at one time, on one worker; beyond it each asks for itself.
+/// Fetches that others wait for at one time; beyond it each asks for itself.
 pub const COLLAPSED_FETCHES_MAX: usize = 4096;
-/// Requests that wait for one fetch, on one worker.
+/// Requests that wait for one fetch; beyond it each asks for itself.
 pub const COLLAPSED_WAITERS_MAX: usize = 8192;
 /// Answers that wait to be written to the folder; beyond it they are kept in memory only.
 pub const CACHE_WRITES_WAITING_MAX: usize = 256;
@@ -459,5 +457,6 @@ pub const CONTRACT_ORDERS_MAX: usize = 1024;
 /// Bytes of why an operator ordered something.
 pub const BECAUSE_BYTES_MAX: usize = 300;
 
-const _: () = assert!(CACHE_ANSWER_BYTES_MAX <= CACHE_GATHERING_BYTES_MAX);
+// Answers are gathered within the budget of what is read ahead.
+const _: () = assert!(CACHE_ANSWER_BYTES_MAX <= AHEAD_BYTES_MAX);
 const _: () = assert!(CACHE_KEY_BYTES_MAX <= TARGET_BYTES_MAX);

@@ -82,8 +82,7 @@ impl Watch {
         self.seconds.push_back((grown(reading.answered, former.answered), grown(reading.failed, former.failed)));
         let seen = self.seen(reading);
         let because = reading.switched.as_ref().map(|switched| switched.because.clone()).unwrap_or_default();
-        let by_hand = reading.switched.is_some() && !because.is_empty();
-        let changed = self.settle(seen, by_hand, now);
+        let changed = self.settle(seen, reading.switched.is_some(), now);
         let said = because != self.because;
         self.because = because;
         changed || said
@@ -112,7 +111,7 @@ impl Watch {
         }
     }
 
-    fn settle(&mut self, seen: Condition, by_hand: bool, now: Timestamp) -> bool {
+    fn settle(&mut self, seen: Condition, switched: bool, now: Timestamp) -> bool {
         if seen == self.condition {
             (self.worse, self.better) = (0, 0);
             return false;
@@ -122,8 +121,8 @@ impl Watch {
         } else {
             (self.worse, self.better) = (0, self.better + 1);
         }
-        // What somebody ordered, and the first that is known at all, holds at once.
-        let settled = by_hand
+        // What was switched was thought over already; and the first that is known at all holds at once.
+        let settled = switched
             || (self.condition == Condition::Unknown && seen == Condition::Works)
             || self.worse >= WORSE_AFTER_S
             || self.better >= BETTER_AFTER_S;

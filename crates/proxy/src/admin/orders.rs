@@ -78,6 +78,9 @@ pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &
         let detail = format!("orders carry the header {ORDER_HEADER}: 1, so that no page in a browser can give them");
         return Err((StatusCode::FORBIDDEN, "Not an order", detail));
     }
+    if super::contracts::PATHS.contains(&path) {
+        return super::contracts::obey(path, body, source);
+    }
     let signs = source.signs();
     match path {
         "/mitigations/pin" => {
@@ -262,7 +265,7 @@ fn told(refusal: &Refusal, source: &dyn AdminSource, signs: &Signs) -> Value {
     })
 }
 
-fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, (StatusCode, &'static str, String)> {
+pub(super) fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, (StatusCode, &'static str, String)> {
     serde_json::from_slice(body).map_err(|error| bad(format!("the order cannot be read: {error}")))
 }
 
@@ -280,6 +283,6 @@ fn network(text: &str) -> Result<IpNet, (StatusCode, &'static str, String)> {
     })
 }
 
-fn bad(detail: String) -> (StatusCode, &'static str, String) {
+pub(super) fn bad(detail: String) -> (StatusCode, &'static str, String) {
     (StatusCode::BAD_REQUEST, "Not understood", detail)
 }

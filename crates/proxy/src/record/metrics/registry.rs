@@ -13,6 +13,7 @@ use super::super::trace::TraceCounters;
 use super::counters::{LISTENER_SLOTS, SERVICE_SLOTS, UPSTREAM_SLOTS, WorkerBlock};
 use super::gauges::{AdmissionGauges, UpstreamGauges};
 use super::worker::WorkerMetrics;
+use crate::contract::Contracts;
 use crate::signs::Signs;
 
 macro_rules! slot {
@@ -75,6 +76,7 @@ pub struct Registry {
     pub(super) log: OnceLock<Arc<LogCounters>>,
     pub(super) trace: OnceLock<Arc<TraceCounters>>,
     pub(super) signs: OnceLock<Arc<Signs>>,
+    pub(super) contracts: OnceLock<Arc<Contracts>>,
 }
 
 impl Registry {
@@ -93,6 +95,7 @@ impl Registry {
             log: OnceLock::new(),
             trace: OnceLock::new(),
             signs: OnceLock::new(),
+            contracts: OnceLock::new(),
         })
     }
 
@@ -166,6 +169,11 @@ impl Registry {
     /// Where passes are counted; the first call counts.
     pub fn set_signs(&self, signs: Arc<Signs>) {
         drop(self.signs.set(signs));
+    }
+
+    /// How services stand; the first call counts.
+    pub fn set_contracts(&self, contracts: Arc<Contracts>) {
+        drop(self.contracts.set(contracts));
     }
 
     /// The counters of the trace exporter; the first call counts.
