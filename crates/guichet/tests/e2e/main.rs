@@ -3,6 +3,7 @@
 mod demo;
 mod house;
 mod mitigations;
+mod notices;
 mod passes;
 mod pressure;
 mod upstream;
