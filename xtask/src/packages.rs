@@ -37,6 +37,7 @@ pub(crate) const REGISTRIES: [Registry; 2] = [
             ("jsonschema", "4.26.0"),
             ("karrio", "2026.1.32"),
             ("karrio-laposte", "2026.1.32"),
+            ("mmdb_writer", "0.2.7"),
             ("moto[server]", "5.2.5"),
             ("pyiso20022", "1.6.2"),
             ("pyiso8583", "4.0.1"),

@@ -70,7 +70,9 @@ pub(crate) async fn serve(
             if let Some(class) = &rejected.class {
                 trail.note_class(class);
             }
-            worker.note_abuse(rejected.identified.client, rejected.reason);
+            let identified = &rejected.identified;
+            let looks = identified.accepted.connection.looks.as_deref();
+            worker.note_abuse(identified.client, rejected.reason, looks);
             return trail.refuse(rejected.reason);
         }
     };
@@ -81,8 +83,9 @@ pub(crate) async fn serve(
         return at_desk(&setup, trail, classified).await;
     }
 
-    let going = match contract::before(&setup.shared, &classified.class, &mut classified.identified.accepted.head).await
-    {
+    let over_tls = trail.over_tls();
+    let head = &mut classified.identified.accepted.head;
+    let going = match contract::before(&setup.shared, &classified.class, head, over_tls).await {
         Course::Forward(going) => going,
         Course::Refused(reason) => return trail.refuse(reason),
         Course::Answered(response, told, refetch) => {
@@ -191,7 +194,7 @@ async fn revalidate(
 }
 
 /// What a request looks like.
-fn looks<'a>(setup: &WorkerSetup, classified: &'a Classified) -> Looks<'a> {
+fn looks<'a>(setup: &'a WorkerSetup, classified: &'a Classified) -> Looks<'a> {
     let accepted = &classified.identified.accepted;
     Looks {
         hash: setup.shared.signs.hash,
@@ -199,6 +202,7 @@ fn looks<'a>(setup: &WorkerSetup, classified: &'a Classified) -> Looks<'a> {
         connection: &accepted.connection,
         client: classified.identified.client,
         class: &classified.class,
+        atlas: &setup.shared.config.mitigations.atlas,
     }
 }
 

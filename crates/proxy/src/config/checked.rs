@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::contract::{Cache, Channel, Contract, RouteCache, SwitchOff};
 use super::notices::Notices;
-use crate::signs::Crawler;
+use crate::signs::{Atlas, Crawler};
 
 /// Everything `guichet serve` needs to know.
 #[derive(Debug, Clone)]
@@ -57,6 +57,12 @@ pub struct Mitigations {
     pub crawlers: Vec<Crawler>,
     /// The DNS server that is asked; `None`: the system's.
     pub dns: Option<SocketAddr>,
+    /// Tells where addresses are.
+    pub atlas: Atlas,
+    /// Whether signatures of connections that fail or stall are looked for and acted upon.
+    pub connections: SignsMode,
+    /// Largest part of those of proven standing that a refusal of connections may hit.
+    pub connections_collateral_max: f64,
 }
 
 /// The node itself.

@@ -73,7 +73,7 @@ impl Refetch {
 }
 
 /// Looks at a request before it asks for a slot.
-pub(crate) async fn before(setup: &Setup, class: &Class, head: &mut Parts) -> Course {
+pub(crate) async fn before(setup: &Setup, class: &Class, head: &mut Parts, over_tls: bool) -> Course {
     let now = setup.of_services[class.service_position].now();
     if let Some(reason) = refused(&now, class, &head.method) {
         return Course::Refused(reason);
@@ -81,7 +81,7 @@ pub(crate) async fn before(setup: &Setup, class: &Class, head: &mut Parts) -> Co
     let store = &setup.contracts.store;
     let rule = class.route().and_then(|route| route.cache.as_ref()).filter(|_| store.is_open());
     let asks_plainly = !head.headers.contains_key(UPGRADE);
-    let lookup = rule.filter(|_| asks_plainly).and_then(|rule| Lookup::of(&class.service, rule, head));
+    let lookup = rule.filter(|_| asks_plainly).and_then(|rule| Lookup::of(&class.service, rule, head, over_tls));
     let is_head = head.method == Method::HEAD;
     if let Mode::Away(reason) = now.mode {
         let kept = lookup.as_ref().and_then(|lookup| usable(store, lookup));

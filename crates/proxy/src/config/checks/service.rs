@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guichet_core::Criticality;
-use guichet_core::signs::SignsMode;
 
 use super::super::checked::{ClientKind, HostPattern, Route, Service, SessionRule};
 use super::super::contract::Channel;
@@ -73,11 +72,7 @@ fn service(
         },
         waiting_room: raw.waiting_room,
         passes: raw.passes,
-        mitigations: match raw.mitigations.mode {
-            raw::MitigationMode::On => SignsMode::On,
-            raw::MitigationMode::DryRun => SignsMode::DryRun,
-            raw::MitigationMode::Off => SignsMode::Off,
-        },
+        mitigations: values::mode(raw.mitigations.mode),
         collateral_max: raw.mitigations.collateral_max,
         contract,
         routes,

@@ -190,7 +190,7 @@ impl Folder {
     }
 }
 
-fn encode(key: &Key, kept: &Kept) -> io::Result<Vec<u8>> {
+pub(super) fn encode(key: &Key, kept: &Kept) -> io::Result<Vec<u8>> {
     let description = Description {
         key: key.to_string(),
         status: kept.status.as_u16(),
@@ -219,7 +219,7 @@ fn read(path: &Path) -> io::Result<(String, Kept)> {
 }
 
 /// What a file says; `None` for anything that was not written by [`encode`].
-fn decode(bytes: &[u8]) -> Option<(String, Kept)> {
+pub(super) fn decode(bytes: &[u8]) -> Option<(String, Kept)> {
     let bytes = bytes.strip_prefix(MARK.as_slice())?;
     let (sum, rest) = bytes.split_at_checked(SUM_BYTES)?;
     if digest(&SHA256, rest).as_ref() != sum {

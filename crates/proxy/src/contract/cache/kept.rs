@@ -202,6 +202,9 @@ impl Kept {
     }
 }
 
+/// What answers may vary by without being declared: it is in every key, or (the coding) in no request for a kept answer.
+const IN_EVERY_KEY: [&str; 3] = ["host", "x-forwarded-proto", "accept-encoding"];
+
 /// What RFC 9111 leaves to the cache, and this one does not do.
 fn storable(response: &http::response::Parts, directives: &Directives, rule: &RouteCache) -> bool {
     let headers = &response.headers;
@@ -212,7 +215,7 @@ fn storable(response: &http::response::Parts, directives: &Directives, rule: &Ro
     let varies_as_declared = headers.get_all(VARY).iter().all(|value| {
         value.to_str().is_ok_and(|value| {
             value.split(',').map(str::trim).filter(|name| !name.is_empty()).all(|name| {
-                name.eq_ignore_ascii_case("accept-encoding")
+                IN_EVERY_KEY.iter().any(|known| name.eq_ignore_ascii_case(known))
                     || rule.vary.iter().any(|known| name.eq_ignore_ascii_case(known.as_str()))
             })
         })

@@ -34,7 +34,7 @@ pub(crate) struct Lookup {
 impl Lookup {
     /// For a request to a route whose answers are kept; `None` if it can neither take nor give.
     #[must_use]
-    pub(crate) fn of(service: &Service, rule: &RouteCache, head: &Parts) -> Option<Self> {
+    pub(crate) fn of(service: &Service, rule: &RouteCache, head: &Parts, over_tls: bool) -> Option<Self> {
         if !matches!(head.method, Method::GET | Method::HEAD) || head.headers.contains_key(AUTHORIZATION) {
             return None;
         }
@@ -45,7 +45,8 @@ impl Lookup {
         let host = head.uri.host().or_else(|| head.headers.get(HOST)?.to_str().ok()).unwrap_or_default();
         // Port and case tell nothing apart: what is behind a name is one site.
         let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        let mut key = format!("{}\n{host}\n{target}", service.name);
+        let scheme = if over_tls { "https" } else { "http" };
+        let mut key = format!("{}\n{scheme}://{host}{target}", service.name);
         for name in &rule.vary {
             let mut values = head.headers.get_all(name).iter();
             let value = values.next();
