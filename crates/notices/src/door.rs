@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
@@ -32,10 +32,12 @@ const CONNECTION_WITHIN: Duration = Duration::from_secs(20);
 /// The pause after a failed accept (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The running listener. It ends with the sender of editions, and not before.
+/// The running listener. It ends when this is dropped, and not before: where nobody draws any more, it goes on with the
+/// last edition.
 #[derive(Debug)]
 pub struct Door {
     local: SocketAddr,
+    _stop: oneshot::Sender<()>,
 }
 
 impl Door {
@@ -49,18 +51,18 @@ impl Door {
         listener.set_nonblocking(true)?;
         let local = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
         std::thread::Builder::new().name("guichet-notices".into()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            let mut ended = editions.clone();
             local.block_on(&runtime, async {
                 tokio::select! {
                     () = accept(listener, editions) => {}
-                    // Only an error ends this: the sender is gone.
-                    _ = async { while ended.changed().await.is_ok() {} } => {}
+                    // Nothing is ever sent: the one who could is gone.
+                    _ = stopped => {}
                 }
             });
         })?;
-        Ok(Self { local })
+        Ok(Self { local, _stop: stop })
     }
 
     /// The address bound.

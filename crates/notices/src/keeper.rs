@@ -92,6 +92,8 @@ pub struct Notices {
     troubles: Troubles,
     door: Option<Door>,
     public_key: String,
+    /// Seconds after which something is wrong where nothing was drawn.
+    late_s: i64,
 }
 
 /// Why notices cannot start.
@@ -154,7 +156,8 @@ impl Notices {
         std::thread::Builder::new().name("guichet-keeper".into()).spawn(move || {
             runtime.block_on(keeper.run(ordered, sites_seen, &editions, &tell, sign_of_life));
         })?;
-        Ok(Self { orders, sites, known, troubles, door, public_key })
+        let late_s = 2 * i64::try_from(sign_of_life.as_secs()).unwrap_or(i64::MAX / 2);
+        Ok(Self { orders, sites, known, troubles, door, public_key, late_s })
     }
 
     /// Gives an order, and waits until it is on the disk.
@@ -181,7 +184,12 @@ impl Notices {
     /// What does not work as it should and refuses no user, in words.
     #[must_use]
     pub fn degraded(&self) -> Vec<String> {
-        self.troubles.all()
+        let mut troubles = self.troubles.all();
+        let drawn_at = self.known.borrow().drawn_at;
+        if let Some(at) = drawn_at.filter(|at| Timestamp::now().duration_since(*at).as_secs() > self.late_s) {
+            troubles.push(format!("notices: the page was last drawn at {at}: its keeper has ended, or is stuck"));
+        }
+        troubles
     }
 
     /// Where the page is served.
