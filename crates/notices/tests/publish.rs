@@ -173,7 +173,7 @@ fn s3() -> Server {
         line.split("http://127.0.0.1:").nth(1)?.trim().parse().ok()
     });
     let port = port.unwrap_or_else(|| {
-        panic!("no S3 server: python3 -m pip install --target ~/.cache/guichet/python 'moto[server]' ({said})")
+        panic!("no S3 server: python3 -m pip install --target ~/.cache/guichet/python 'moto[s3]' flask flask-cors ({said})")
     });
     // It goes on writing; nobody who reads would stop it.
     std::thread::spawn(move || lines.for_each(drop));
