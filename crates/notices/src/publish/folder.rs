@@ -23,13 +23,11 @@ pub fn publish(link: &Path, edition: &Edition) -> io::Result<()> {
     }
     let (parent, stem) = parts(link)?;
     std::fs::create_dir_all(&parent)?;
-    // Nanoseconds since 1970: the names are in the order of time.
-    let name = format!("{stem}{:020}", edition.drawn_at.as_nanosecond().max(0));
+    // Nanoseconds since 1970: the names are in the order of time. What bears the name already may be what people read.
+    let nanosecond = edition.drawn_at.as_nanosecond().max(0);
+    let free = (nanosecond..).map(|at| format!("{stem}{at:020}")).find(|name| !parent.join(name).exists());
+    let name = free.unwrap_or_default();
     let folder = parent.join(&name);
-    if folder.exists() {
-        // Left half-written by a process that ended, since nobody links to it; or the very same edition.
-        std::fs::remove_dir_all(&folder)?;
-    }
     write(&folder, edition)?;
     let new = parent.join(format!("{stem}link"));
     match std::fs::remove_file(&new) {

@@ -17,6 +17,8 @@ use crate::edition::Edition;
 /// The first pause after a failure; it doubles up to [`PAUSE_LONGEST`].
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_LONGEST: Duration = Duration::from_secs(60);
+/// Characters of what a place said that are told.
+const SAID_CHARS: usize = 400;
 
 /// A place where the page is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +93,7 @@ pub async fn keep(target: Target, mut editions: watch::Receiver<Arc<Edition>>, t
                 }
             }
             Err(why) => {
-                troubles.begin(&name, &why);
+                troubles.begin(&name, &line(&why));
                 // The next try is with the newest edition, whatever came in the meantime.
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_LONGEST);
@@ -101,4 +103,9 @@ pub async fn keep(target: Target, mut editions: watch::Receiver<Arc<Edition>>, t
             }
         }
     }
+}
+
+/// What somebody else said, on one line and not too long.
+fn line(said: &str) -> String {
+    said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SAID_CHARS).collect()
 }
