@@ -110,7 +110,7 @@ fn seal(former: &str, json: &str) -> String {
 ///
 /// # Errors
 /// What is damaged, with the entries before it.
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<Read, (JournalError, Read)> {
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Read, Box<(JournalError, Read)>> {
     let mut read = Read { entries: Vec::new(), torn: 0, hash: START.to_owned(), bytes: 0 };
     let mut rest = bytes;
     let mut line = 0;
@@ -129,7 +129,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Read, (JournalError, Read)> {
             }
             Err(what) => {
                 let damaged = JournalError::Damaged { path: path.to_owned(), line, byte: read.bytes, what };
-                return Err((damaged, read));
+                return Err(Box::new((damaged, read)));
             }
         }
         rest = &rest[end + 1..];
@@ -154,7 +154,7 @@ impl Journal {
     /// It cannot be read, is in use, or is damaged.
     pub fn open(path: &Path) -> Result<(Self, Read), JournalError> {
         let (mut file, bytes) = take(path)?;
-        let read = parse(path, &bytes).map_err(|(error, _)| error)?;
+        let read = parse(path, &bytes).map_err(|damage| damage.0)?;
         if read.torn > 0 {
             file.set_len(read.bytes as u64).and_then(|()| file.sync_all()).map_err(io_at(path))?;
         }
@@ -183,7 +183,8 @@ impl Journal {
         };
         let (file, bytes) = take(path)?;
         let good = match parse(path, &bytes) {
-            Ok(read) | Err((_, read)) => read,
+            Ok(read) => read,
+            Err(damage) => damage.1,
         };
         let aside = (1..1000)
             .map(|n| PathBuf::from(format!("{}.damaged-{n}", path.display())))

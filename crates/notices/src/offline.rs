@@ -41,7 +41,7 @@ pub fn read(journal: &Path) -> Result<(Vec<Notice>, String), String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.map_err(|error| format!("{}: {error}", journal.display()))?,
     };
-    let read = parse(journal, &bytes).map_err(|(error, _)| error.to_string())?;
+    let read = parse(journal, &bytes).map_err(|damage| damage.0.to_string())?;
     Ok((board(&read.entries)?.notices().to_vec(), read.hash))
 }
 

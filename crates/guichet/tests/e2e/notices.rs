@@ -183,8 +183,11 @@ fn the_operator_speaks_and_nothing_that_was_said_is_lost() {
     assert!(good && std::fs::read_to_string(drawn.join("index.en.html")).unwrap().contains("Mended."), "{text}");
     house.guichet = start_guichet(&house.config, house.dir.path());
     wait("it goes on where it was", PATIENCE, || {}, || fetch(port, "index.en.html").contains("Mended."));
+    signed_and_published(&house);
+}
 
-    // What is published is signed: the key that the node names at its start verifies it.
+/// What is published is signed: the key that the node names at its start verifies it.
+fn signed_and_published(house: &House) {
     let log = house.log();
     let key = log.lines().find_map(|line| line.split("signed with ").nth(1)).unwrap_or_else(|| panic!("{log}"));
     let site = house.dir.path().join("site/page");

@@ -16,7 +16,8 @@ pub(super) const SCRIPT: &str = include_str!("../../templates/alive.js");
 pub(crate) const HIDDEN: &str = " hidden data-until-old";
 /// Notices that are over and shown.
 const OVER_SHOWN: usize = 30;
-/// How often the page is loaded again by itself, seconds.
+/// How often the page looks for a newer one by itself, seconds: with scripts only, since a page that loads itself again under
+/// somebody who reads it aloud or with a magnifier is a barrier (WCAG 2.2.1).
 const REFRESH_S: u32 = 30;
 
 /// The page's file in a language.
@@ -93,6 +94,7 @@ struct Page<'a> {
     valid_until: String,
     valid_until_iso: String,
     refresh_s: u32,
+    own: &'static str,
     feed: String,
     others: Vec<Other>,
     open: Vec<Told<'a>>,
@@ -123,6 +125,7 @@ pub(super) fn page(view: &View<'_>, language: Language, usual: bool) -> Result<D
         valid_until: readable(view.valid_until(), language),
         valid_until_iso: view.valid_until().to_string(),
         refresh_s: REFRESH_S,
+        own: path,
         feed: if usual { "feed.atom".to_owned() } else { format!("feed.{}.atom", language.tag()) },
         others: others
             .map(|other| Other { href: name(view, *other), lang: other.tag(), name: words::own_name(*other) })

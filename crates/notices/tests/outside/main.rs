@@ -5,9 +5,15 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use guichet_notices::edition::Edition;
 use guichet_notices::publish::folder;
 use guichet_notices::sign::{Key, PublicKey, VerifyError, verify_folder};
-use support::{SEED, edition, text};
+use support::{SEED, edition};
+
+fn text(edition: &Edition, path: &str) -> String {
+    let page = edition.files.get(path).unwrap_or_else(|| panic!("no {path} in {:?}", edition.files.keys()));
+    String::from_utf8(page.bytes.to_vec()).unwrap()
+}
 
 fn ran(command: &mut Command, install: &str) -> Output {
     let output = command.output();

@@ -122,8 +122,3 @@ pub(crate) fn edition() -> Edition {
     let view = View { site: &site, measured: &measured, board: &board, chain: "c0ffee", now: at(90) };
     Edition::draw(&view, &Key::from_seed(SEED)).unwrap()
 }
-
-pub(crate) fn text(edition: &Edition, path: &str) -> String {
-    let page = edition.files.get(path).unwrap_or_else(|| panic!("no {path} in {:?}", edition.files.keys()));
-    String::from_utf8(page.bytes.to_vec()).unwrap()
-}
