@@ -33,9 +33,14 @@ pub(crate) const REGISTRIES: [Registry; 2] = [
         folder: "python",
         packages: &[
             ("authlib", "1.9.10"),
+            ("feedparser", "6.0.14"),
+            ("flask", "3.1.3"),
+            ("flask-cors", "6.0.5"),
+            ("jsonschema", "4.26.0"),
             ("karrio", "2026.1.32"),
             ("karrio-laposte", "2026.1.32"),
             ("mmdb_writer", "0.2.7"),
+            ("moto[s3]", "5.2.5"),
             ("pyiso20022", "1.6.2"),
             ("pyiso8583", "4.0.1"),
             ("requests", "2.34.2"),
@@ -94,8 +99,13 @@ impl Registry {
 
 /// pip writes a folder `name-version.dist-info`, the name in small letters and with `_` for `-`.
 fn of_pypi(folder: &Path, (name, version): Package) -> bool {
-    let name = name.to_ascii_lowercase().replace('-', "_");
+    let name = plain(name).to_ascii_lowercase().replace('-', "_");
     folder.join(format!("{name}-{version}.dist-info/METADATA")).is_file()
+}
+
+/// The name without the extras in brackets.
+fn plain(name: &str) -> &str {
+    name.split('[').next().unwrap_or(name)
 }
 
 fn of_npm(folder: &Path, (name, version): Package) -> bool {
@@ -124,7 +134,7 @@ mod tests {
             std::fs::write(file, text).unwrap();
         };
         for (name, version) in REGISTRIES[0].packages {
-            let name = name.to_ascii_lowercase().replace('-', "_");
+            let name = plain(name).to_ascii_lowercase().replace('-', "_");
             put(format!("python/{name}-{version}.dist-info/METADATA"), "");
         }
         for (name, version) in REGISTRIES[1].packages {

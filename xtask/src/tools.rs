@@ -21,7 +21,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 14] = [
     Tool { name: "git", programs: &["git"], package: "git" },
     Tool { name: "C++ compiler (fuzzing)", programs: &["c++", "g++", "clang++"], package: "g++" },
     Tool { name: "python3 with pip", programs: &["python3"], package: "python3-pip" },
@@ -32,6 +32,8 @@ const TOOLS: [Tool; 12] = [
     Tool { name: "haproxy", programs: &["haproxy"], package: "haproxy" },
     Tool { name: "postgresql", programs: &["pg_ctl", "pg_ctlcluster"], package: "postgresql" },
     Tool { name: "litmus (WebDAV)", programs: &["litmus"], package: "litmus" },
+    Tool { name: "xmllint (feeds and alerts)", programs: &["xmllint"], package: "libxml2-utils" },
+    Tool { name: "minisign", programs: &["minisign"], package: "minisign" },
     Tool { name: "cadaver (WebDAV)", programs: &["cadaver"], package: "cadaver" },
     Tool {
         name: "a browser (chromium)",

@@ -58,6 +58,9 @@ pub(crate) struct DemoArgs {
     /// Port of another bank, which takes and sends instant transfers.
     #[arg(long, value_name = "PORT", default_value_t = 8447, value_parser = clap::value_parser!(u16).range(1..))]
     other_bank_port: u16,
+    /// Port of the status page, which stays up whatever becomes of the services.
+    #[arg(long, value_name = "PORT", default_value_t = 8448, value_parser = clap::value_parser!(u16).range(1..))]
+    status_port: u16,
     /// Folder for certificates, configuration and databases; a temporary one that is removed at the end if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -154,6 +157,7 @@ fn check_ports(arguments: &DemoArgs) -> anyhow::Result<()> {
         (SocketAddr::new(loopback, arguments.cards_port), "--cards-port"),
         (SocketAddr::new(loopback, arguments.till_port), "--till-port"),
         (SocketAddr::new(loopback, arguments.other_bank_port), "--other-bank-port"),
+        (SocketAddr::new(loopback, arguments.status_port), "--status-port"),
     ];
     for n in 1..=9 {
         let Some(port) = arguments.estate_base_port.checked_add(n) else {
@@ -263,13 +267,17 @@ fn config_text(arguments: &DemoArgs, dir: &Path) -> String {
          [[listener]]\nname = \"https\"\naddress = \"127.0.0.1:{https}\"\nprotocol = \"https\"\n\n\
          [[listener]]\nname = \"http\"\naddress = \"127.0.0.1:{http}\"\nprotocol = \"http\"\nredirect_to_https = true\nhttps_port = {https}\n\n\
          [[certificate]]\ncert = {cert:?}\nkey = {key:?}\n\n\
-         [log]\naccess = {log:?}\n",
+         [log]\naccess = {log:?}\n\n\
+         [notices]\ndirectory = {notices:?}\nlisten = \"127.0.0.1:{status}\"\nurl = \"http://127.0.0.1:{status}\"\ncomponents = {services:?}\n",
         admin = arguments.admin,
         https = arguments.https_port,
         http = arguments.http_port,
         cert = dir.join("cert.pem"),
         key = dir.join("key.pem"),
         log = dir.join("access.log"),
+        notices = dir.join("notices"),
+        status = arguments.status_port,
+        services = SERVICES.map(|(name, ..)| name),
     );
     for (n, (name, criticality, _)) in SERVICES.iter().enumerate() {
         let port = usize::from(arguments.estate_base_port) + n + 1;
@@ -300,9 +308,10 @@ fn directory(arguments: &DemoArgs, dir: &Path) -> String {
     let telephone = format!("http://127.0.0.1:{}/", arguments.telephone_port);
     let till = format!("http://127.0.0.1:{}/", arguments.till_port);
     let other_bank = format!("http://127.0.0.1:{}/transfers", arguments.other_bank_port);
+    let status = format!("http://127.0.0.1:{}/", arguments.status_port);
     let _ = write!(
         text,
-        "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {telephone:<width$}  a telephone: the text messages with codes\n  {till:<width$}  a post-office counter: works with everything else down\n  {other_bank:<width$}  another bank: pay +4915100000001 or anna@autre.example there\n  {files:<width$}  configuration, access log, certificates\n\n\
+        "\n  {redirecting:<width$}  redirects to https\n  {admin:<width$}  metrics, health, status\n  {telephone:<width$}  a telephone: the text messages with codes\n  {till:<width$}  a post-office counter: works with everything else down\n  {other_bank:<width$}  another bank: pay +4915100000001 or anna@autre.example there\n  {status:<width$}  the status page: what works and what does not, even when all else is down\n  {files:<width$}  configuration, access log, certificates\n\n\
          Try   curl -k --http2 https://portal.localhost:{port}/\n      \
          curl -k -H 'Accept: application/json' https://nobody.localhost:{port}/\n      \
          tail -f {log}\n      \

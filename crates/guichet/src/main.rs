@@ -2,6 +2,7 @@
 
 mod contracts;
 mod demo;
+mod notice;
 mod operator;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -87,6 +88,16 @@ enum Command {
         /// Such as G-108-7K3QX9M.
         code: String,
     },
+    /// The status page: say what is wrong and what is known, draw it, verify it.
+    Notice {
+        #[command(flatten)]
+        node: operator::Node,
+        /// Configuration of a node that is not running: its journal is used directly.
+        #[arg(short, long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        action: Box<notice::Action>,
+    },
     /// Start the reference estate on loopback and Guichet before it.
     Demo(demo::DemoArgs),
     /// Flood a front on loopback and score what real clients got.
@@ -138,6 +149,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Service { node, order } => contracts::service(&node, &order),
         Command::SwitchOff { node, order } => contracts::switch(&node, &order),
         Command::Explain { node, code } => operator::explain(&node, &code),
+        Command::Notice { node, config, action } => notice::run(&node, config.as_deref(), *action),
         Command::Demo(arguments) => demo::run(&arguments).map(done),
         Command::Drill(arguments) => guichet_drill::run(&arguments, &fronts()),
         Command::Estate(cli) => guichet_estate::run(cli),

@@ -4,14 +4,15 @@ use super::text::{code, words};
 use super::{Finding, Tree};
 
 /// Each crate of the workspace, and those of the workspace that it may use.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("guichet-core", &[]),
     ("guichet-iso8583", &[]),
     ("guichet-iso20022", &[]),
     ("guichet-estate", &["guichet-iso8583", "guichet-iso20022"]),
-    ("guichet-proxy", &["guichet-core"]),
+    ("guichet-notices", &[]),
+    ("guichet-proxy", &["guichet-core", "guichet-notices"]),
     ("guichet-drill", &["guichet-core"]),
-    ("guichet", &["guichet-core", "guichet-proxy", "guichet-estate", "guichet-drill"]),
+    ("guichet", &["guichet-core", "guichet-notices", "guichet-proxy", "guichet-estate", "guichet-drill"]),
     ("guichet-fuzz", &["guichet-core", "guichet-proxy", "guichet-drill", "guichet-iso8583", "guichet-iso20022"]),
     ("xtask", &[]),
 ];

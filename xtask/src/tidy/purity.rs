@@ -37,11 +37,12 @@ const IMPURE: [(&str, &str); 29] = [
 ];
 
 /// Where a constant that bounds something may stand. The estate is behind no arrow and has a file of its own.
-const BOUNDS_FILES: [&str; 4] = [
+const BOUNDS_FILES: [&str; 5] = [
     "crates/core/src/bounds.rs",
     "crates/estate/src/bounds.rs",
     "crates/iso8583/src/bounds.rs",
     "crates/iso20022/src/bounds.rs",
+    "crates/notices/src/bounds.rs",
 ];
 
 /// Source of the crates that is shipped.

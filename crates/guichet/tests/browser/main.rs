@@ -7,6 +7,7 @@ mod chromium;
 #[path = "../e2e/house.rs"]
 mod house;
 mod identity;
+mod notices;
 mod passes;
 mod till;
 #[expect(dead_code, reason = "this test needs a part of it")]
@@ -39,7 +40,7 @@ fn look(browser: &mut Browser, name: &str, visit: &Visit, language: &str, width:
     }
     let measured = browser.evaluate(
         "({ lang: document.documentElement.lang, h1: document.querySelectorAll('h1').length, \
-         main: document.querySelectorAll('main').length, scripts: document.querySelectorAll('script:not([src=\"/identite.js\"]):not([src$=\"/guichet/check.js\"])').length, \
+         main: document.querySelectorAll('main').length, scripts: document.querySelectorAll('script:not([src=\"/identite.js\"]):not([src=\"alive.js\"]):not([src$=\"/guichet/check.js\"])').length, \
          title: document.title.length > 0, seen: innerWidth, \
          sideways: document.documentElement.scrollWidth > document.documentElement.clientWidth, \
          unlabelled: [...document.querySelectorAll('input:not([type=hidden])')].filter(i => !i.labels.length).length, \

@@ -63,7 +63,7 @@ fn a_code_reaches_the_telephone(https: u16, telephone: u16, jar: &Path) {
 
 #[test]
 fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
-    let [https, http, admin, telephone, cards, till, other_bank] = free_ports();
+    let [https, http, admin, telephone, cards, till, other_bank, status] = free_ports();
     let (base, _ports) = free_range();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("demo");
@@ -71,7 +71,7 @@ fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
         .args(["demo", "--https-port", &https.to_string(), "--http-port", &http.to_string()])
         .args(["--admin", &format!("127.0.0.1:{admin}"), "--telephone-port", &telephone.to_string()])
         .args(["--cards-port", &cards.to_string(), "--till-port", &till.to_string()])
-        .args(["--other-bank-port", &other_bank.to_string()])
+        .args(["--other-bank-port", &other_bank.to_string(), "--status-port", &status.to_string()])
         .args(["--estate-base-port", &base.to_string(), "--data"])
         .arg(&data)
         .stdin(Stdio::null())
@@ -129,9 +129,17 @@ fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
     let counter = String::from_utf8_lossy(&counter.stdout);
     assert!(told.contains(&format!("http://127.0.0.1:{till}/")) && counter.contains("PARIS01"), "{told} {counter}");
 
+    let page = curl(&["-s", &format!("http://127.0.0.1:{status}/index.en.html")]);
+    let page = String::from_utf8_lossy(&page.stdout);
+    assert!(
+        told.contains(&format!("http://127.0.0.1:{status}/")) && page.contains("All services work"),
+        "{told} {page}"
+    );
+
     demo.signal(Signal::SIGINT);
     assert!(demo.wait(Duration::from_secs(30)).success());
-    for port in [https, http, admin, telephone, cards, till, other_bank].into_iter().chain((1..=9).map(|n| base + n)) {
+    let all = [https, http, admin, telephone, cards, till, other_bank, status];
+    for port in all.into_iter().chain((1..=9).map(|n| base + n)) {
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "port {port} is still open");
     }
 }

@@ -5,6 +5,7 @@ mod contracts;
 mod demo;
 mod house;
 mod mitigations;
+mod notices;
 mod passes;
 mod pressure;
 mod upstream;

@@ -21,6 +21,7 @@ const INDEX: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"
 <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Guichet admin</title></head>\n<body>\n\
 <main>\n<h1>Guichet admin</h1>\n<ul>\n<li><a href=\"/status\">Status</a> (JSON)</li>\n\
 <li><a href=\"/mitigations\">Mitigations</a> (JSON)</li>\n<li><a href=\"/allow\">Whom they never touch</a> (JSON)</li>\n\
+<li><a href=\"/notices\">Notices</a> (JSON)</li>\n\
 <li><a href=\"/contracts\">Services and their contracts</a> (JSON)</li>\n\
 <li><a href=\"/metrics\">Metrics</a> (Prometheus)</li>\n<li><a href=\"/health/live\">Liveness</a></li>\n\
 <li><a href=\"/health/ready\">Readiness</a></li>\n</ul>\n</main>\n</body>\n</html>\n";
@@ -84,13 +85,14 @@ fn look(
             | "/mitigations"
             | "/allow"
             | "/explain"
+            | "/notices"
             | "/contracts"
     );
     if !known {
         return problem(
             StatusCode::NOT_FOUND,
             "Not found",
-            "there are /metrics, /health/live, /health/ready, /status, /mitigations, /allow, /contracts and /explain?code=",
+            "there are /metrics, /health/live, /health/ready, /status, /mitigations, /allow, /contracts, /notices and /explain?code=",
         );
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
@@ -108,6 +110,7 @@ fn look(
             respond(StatusCode::OK, JSON, format!("{status:#}\n"))
         }
         "/mitigations" => reply(Ok(orders::mitigations(source))),
+        "/notices" => reply(orders::notices(source)),
         "/allow" => reply(Ok(orders::allowed(source))),
         "/contracts" => reply(Ok(contracts::list(source))),
         "/explain" => reply(orders::explain(uri.query().unwrap_or_default(), source)),

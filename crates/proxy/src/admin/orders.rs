@@ -62,7 +62,8 @@ struct OfNetwork {
 }
 
 /// Paths at which orders are taken.
-pub(super) const PATHS: [&str; 7] = [
+pub(super) const PATHS: [&str; 8] = [
+    "/notices/order",
     "/mitigations/add",
     "/passes/issue",
     "/mitigations/pin",
@@ -89,6 +90,7 @@ pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &
             order(&signs, Order::Pin { id: of.id, step, for_s: span(of.for_s)? }, of.id).await
         }
         "/mitigations/add" => add(&read(body)?, source, &signs).await,
+        "/notices/order" => notice(read(body)?, source).await,
         "/passes/issue" => issue(&read(body)?, source),
         "/mitigations/end" => {
             let of: OfMitigation = read(body)?;
@@ -183,6 +185,30 @@ fn issue(of: &OfCode, source: &dyn AdminSource) -> Reply {
     let now_s = clock::unix_s();
     let ends_s = (now_s + for_s).div_ceil(3600) * 3600;
     Ok(json!({ "code": source.issue_code(uses, ends_s), "uses": uses, "ends_unix_s": ends_s }))
+}
+
+/// No status page is kept here.
+fn no_page() -> (StatusCode, &'static str, String) {
+    let detail = "no status page is kept here: write [notices] with a 'directory' into the configuration".to_owned();
+    (StatusCode::NOT_FOUND, "No status page", detail)
+}
+
+async fn notice(order: guichet_notices::Order, source: &dyn AdminSource) -> Reply {
+    let notices = source.notices().ok_or_else(no_page)?;
+    let done = notices.order(order).await;
+    done.map(|id| json!({ "done": true, "id": id })).map_err(|why| (StatusCode::CONFLICT, "Not carried out", why))
+}
+
+/// What the status page knows.
+pub(super) fn notices(source: &dyn AdminSource) -> Reply {
+    let notices = source.notices().ok_or_else(no_page)?;
+    let known = notices.known();
+    let measured: Vec<_> =
+        known.measured.iter().map(|(key, measured)| json!({ "service": key, "measured": measured })).collect();
+    Ok(json!({
+        "notices": known.notices, "measured": measured, "journal": known.chain, "drawn_at": known.drawn_at,
+        "listen": notices.local_addr(), "key": notices.public_key(), "degraded": notices.degraded(),
+    }))
 }
 
 fn step(name: &str) -> Result<Step, (StatusCode, &'static str, String)> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use guichet_notices::Notices;
 use serde::Serialize;
 
 use crate::contract::{Contracts, ServiceState};
@@ -50,6 +51,9 @@ pub trait AdminSource: Send + Sync + 'static {
 
     /// What is known of mitigations.
     fn signs(&self) -> Arc<Signs>;
+
+    /// The status page, if there is one.
+    fn notices(&self) -> Option<Arc<Notices>>;
 
     /// Orders about contracts; `None` before there is a configuration.
     fn contracts(&self) -> Option<Arc<Contracts>>;

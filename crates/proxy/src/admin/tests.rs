@@ -48,6 +48,10 @@ impl AdminSource for Fake {
         self.1.clone()
     }
 
+    fn notices(&self) -> Option<Arc<guichet_notices::Notices>> {
+        None
+    }
+
     fn contracts(&self) -> Option<Arc<Contracts>> {
         None
     }

@@ -12,6 +12,7 @@ use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
 
 use super::contract::{Cache, Channel, Contract, RouteCache, SwitchOff};
+use super::notices::Notices;
 use crate::signs::{Atlas, Crawler};
 
 /// Everything `guichet serve` needs to know.
@@ -43,6 +44,8 @@ pub struct Config {
     pub channels: Vec<Arc<Channel>>,
     /// The store of answers.
     pub cache: Cache,
+    /// The status page, if there is one.
+    pub notices: Option<Notices>,
 }
 
 /// What holds for mitigations of all services.

@@ -46,6 +46,10 @@ impl Config {
         changes.note("mitigations", Effect::Reload, &old.mitigations, &new.mitigations);
         // What is kept stays kept over a reload, so the store keeps its size and its folder.
         changes.note("cache", Effect::Restart, &old.cache, &new.cache);
+        let place = |c: &Self| c.notices.as_ref().map(|notices| notices.place.clone());
+        changes.note("notices", Effect::Restart, &place(old), &place(new));
+        let site = |c: &Self| c.notices.as_ref().map(|notices| notices.site.clone());
+        changes.note("notices' texts", Effect::Reload, &site(old), &site(new));
         changes.named("channel", &by_name(&old.channels, |c| &c.name), &by_name(&new.channels, |c| &c.name));
         changes.named("upstream", &by_name(&old.upstreams, |u| &u.name), &by_name(&new.upstreams, |u| &u.name));
         // Services and partners point at others by position, which is no change of theirs: names are compared.

@@ -1,6 +1,7 @@
 //! Serve: the node as a process. Starts the workers and the brain, reloads, drains, ends.
 
 mod brain;
+mod notices;
 mod reload;
 mod status;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use guichet_core::Pressure;
 use guichet_core::bounds::WORKERS_MAX;
+use guichet_notices::Notices;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::AdminServer;
@@ -68,6 +70,7 @@ pub struct Node {
     admin: AdminServer,
     log: LogWriter,
     spans: Option<SpanExporter>,
+    notices: Option<Arc<Notices>>,
 }
 
 /// Runs `guichet serve` on a configuration file, to its end.
@@ -120,6 +123,7 @@ impl Node {
 
         let (setups, setups_seen) = watch::channel(setup.clone());
         let (shutdown, shut_down) = watch::channel(false);
+        let notices = notices::start(&setup.config, setups_seen.clone(), registry.clone())?;
         let status = Arc::new(NodeStatus {
             registry: registry.clone(),
             setups: setups_seen.clone(),
@@ -129,6 +133,7 @@ impl Node {
             reload: reload::first().into(),
             certificates_failing: None.into(),
             log: log.counters(),
+            notices: notices.clone(),
         });
         registry.set_reload(true, reload::unix_s());
         let admin = AdminServer::start(setup.config.admin.listen, status.clone())
@@ -178,6 +183,7 @@ impl Node {
             admin,
             log,
             spans,
+            notices,
         })
     }
 
@@ -186,6 +192,9 @@ impl Node {
         let setup = self.setups.borrow();
         for listener in &setup.config.listeners {
             eprintln!("guichet: open on {} ({})", listener.address, listener.name);
+        }
+        if let Some((notices, address)) = self.notices.as_ref().and_then(|n| Some((n, n.local_addr()?))) {
+            eprintln!("guichet: status page on http://{address}/, signed with {}", notices.public_key());
         }
         eprintln!("guichet: metrics, health and status on http://{}/", setup.config.admin.listen);
     }

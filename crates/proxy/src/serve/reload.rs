@@ -128,6 +128,9 @@ impl Node {
             Some(&former),
         )
         .map_err(|error| error.to_string())?;
+        if let (Some(notices), Some(new)) = (&self.notices, &setup.config.notices) {
+            notices.set_site(new.site.clone());
+        }
         self.setups.send_replace(Arc::new(setup));
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use guichet_core::Standing;
+use guichet_notices::Notices;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -30,6 +31,7 @@ pub(super) struct NodeStatus {
     pub(super) reload: Mutex<ReloadStatus>,
     pub(super) certificates_failing: Mutex<Option<String>>,
     pub(super) log: Arc<LogCounters>,
+    pub(super) notices: Option<Arc<Notices>>,
 }
 
 impl AdminSource for NodeStatus {
@@ -69,6 +71,10 @@ impl AdminSource for NodeStatus {
         self.setups.borrow().signs.clone()
     }
 
+    fn notices(&self) -> Option<Arc<Notices>> {
+        self.notices.clone()
+    }
+
     fn contracts(&self) -> Option<Arc<Contracts>> {
         Some(self.setups.borrow().contracts.clone())
     }
@@ -103,6 +109,9 @@ impl NodeStatus {
         }
         if let Some(error) = &*self.certificates_failing.lock() {
             degraded.push(format!("new certificates were not taken: {error}"));
+        }
+        if let Some(notices) = &self.notices {
+            degraded.extend(notices.degraded());
         }
         degraded.extend(self.setups.borrow().contracts.store.degraded());
         let reload = self.reload.lock();

@@ -213,7 +213,7 @@ fn covers(pattern: &HostPattern, host: &str) -> bool {
 }
 
 /// The host of an `http` or `https` address, in lower case, if it is one.
-fn url_host(url: &str) -> Option<String> {
+pub(super) fn url_host(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || url.len() > bounds::WORDS_BYTES_MAX {
         return None;
@@ -227,7 +227,7 @@ fn telephone_flawed(number: &str) -> bool {
     number.len() > 32 || !number.chars().all(good) || !number.chars().any(|ch| ch.is_ascii_digit())
 }
 
-fn words_of(at: &str, raw: &raw::Words, c: &mut Checker<'_>) -> Words {
+pub(super) fn words_of(at: &str, raw: &raw::Words, c: &mut Checker<'_>) -> Words {
     for (key, text) in [("en", &raw.en), ("fr", &raw.fr)] {
         let key = format!("{at}.{key}");
         if text.trim().is_empty() {

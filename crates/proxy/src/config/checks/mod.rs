@@ -4,6 +4,7 @@ mod contract;
 mod hosts;
 mod listener;
 mod node;
+mod notices;
 mod partner;
 mod service;
 mod tls_files;
@@ -63,6 +64,7 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
     let partners = partner::partners(raw, &mut c);
     let mitigations = node::mitigations(&raw.mitigations, &mut c);
     let cache = contract::cache(&raw.cache, &mut c);
+    let notices = notices::notices(raw, services.as_deref(), &channels, &mut c);
     node::admin_apart(raw, &mut c);
     Some(Config {
         node: node?,
@@ -78,6 +80,7 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
         mitigations,
         channels,
         cache,
+        notices,
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod contract;
 mod listen;
+mod notices;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use contract::*;
 pub(super) use listen::*;
+pub(super) use notices::*;
 pub(super) use serve::*;
 
 /// Tables whose keys are names, in the order of the files.
@@ -58,6 +60,8 @@ pub(super) struct Config {
     pub(super) channel: Named<Channel>,
     /// The store of answers.
     pub(super) cache: Cache,
+    /// The status page: what is down, what works, and which other ways work now.
+    pub(super) notices: Notices,
 }
 
 /// What holds for mitigations of all services.

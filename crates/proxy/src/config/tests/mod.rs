@@ -3,6 +3,7 @@
 mod bytes;
 mod contracts;
 mod files;
+mod notices;
 mod right;
 mod wrong;
 mod wrong_sense;

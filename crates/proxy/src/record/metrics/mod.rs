@@ -7,6 +7,7 @@ mod contracts;
 mod counters;
 mod expose;
 mod gauges;
+mod goodput;
 mod process;
 mod registry;
 #[cfg(test)]
