@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use guichet_core::bounds::{UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADER_FIELDS_MAX};
+use guichet_core::bounds::{UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADER_FIELDS_MAX, UPSTREAM_PROBED_MAX};
 use http::Request;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
@@ -101,7 +101,7 @@ pub async fn answers(pool: &PoolShared) -> bool {
     let health = upstream.health.clone();
     let path = health.as_ref().map_or_else(|| "/".to_owned(), |health| health.path.clone());
     let within = health.as_ref().map_or(PROBE_TIMEOUT, |health| health.timeout);
-    for server in 0..upstream.servers.len().min(PROBED_MAX) {
+    for server in 0..upstream.servers.len().min(UPSTREAM_PROBED_MAX) {
         let asked = tokio::time::timeout(within, ask(pool, server, &path)).await;
         if asked.ok().flatten().is_some_and(|status| !status.is_server_error()) {
             return true;
@@ -110,9 +110,8 @@ pub async fn answers(pool: &PoolShared) -> bool {
     false
 }
 
-/// How long such a question may take where no health check says so, and how many servers are asked.
+/// How long such a question may take where no health check says so.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-const PROBED_MAX: usize = 4;
 
 /// One check: whether the expected status came. The caller sets the deadline.
 async fn check(pool: &PoolShared, server: usize, health: &Health) -> bool {
