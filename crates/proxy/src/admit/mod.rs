@@ -32,7 +32,7 @@ use self::sources::Asked;
 pub use self::sources::Sources;
 use crate::classify::Class;
 use crate::clock;
-use crate::config::Service;
+use crate::config::{ClientKind, Service};
 use crate::signs::{Claim, ConnectionLooks, Looks, Signs, Told, Word};
 
 /// What all workers of a node share to admit: gates, accounts, and what the brain decided.
@@ -224,6 +224,7 @@ impl Admission {
         let proved = (class.standing > Standing::Known).then_some(class.standing);
         let known = effective_standing(proved, &view, now, rules);
         let mitigation = self.look(looks, outward, rules, known, &view, cost).filter(|_| !allowed);
+        let mitigation = mitigation.map(|found| spare_programs(found, class));
         let mitigation = mitigation.map(|found| self.spare_crawlers(found, looks, now));
         let standing = mitigated_standing(known, class.criticality, mitigation.as_ref());
         let matched = mitigation.map_or(0, |m| m.id);
@@ -408,6 +409,15 @@ impl Admission {
         };
         self.shared.sources.outcome(account.key, clock::now(), outcome);
     }
+}
+
+/// Where programs come, nobody can be shown a page, so nobody is asked for a pass: a challenge only puts them behind others.
+fn spare_programs(found: InForce, class: &Class) -> InForce {
+    if class.client_kind() == ClientKind::Browser {
+        return found;
+    }
+    let step = if found.step == Step::Challenge { Step::Deprioritise } else { found.step };
+    InForce { step, challenges: false, ..found }
 }
 
 /// Whether the reason is a refusal that asks to come again later.

@@ -418,6 +418,8 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// Whether requests with methods that are not idempotent may be retried.
     pub idempotent: bool,
+    /// Who comes here.
+    pub client_kind: ClientKind,
     /// Which answers are kept.
     pub cache: Option<RouteCache>,
     /// Whether it can be switched off, and when it does so by itself.
