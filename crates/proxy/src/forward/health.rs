@@ -128,7 +128,7 @@ async fn ask(pool: &PoolShared, server: usize, path: &str) -> Option<http::Statu
     let io = TokioIo::new(stream);
     let sent = match upstream.protocol {
         UpstreamProtocol::Http1 | UpstreamProtocol::Https => {
-            let Some(request) = request(path.to_owned(), host) else { return None };
+            let request = request(path.to_owned(), host)?;
             let mut builder = hyper::client::conn::http1::Builder::new();
             builder
                 .max_buf_size(UPSTREAM_HEAD_BYTES_MAX)
@@ -139,7 +139,7 @@ async fn ask(pool: &PoolShared, server: usize, path: &str) -> Option<http::Statu
         }
         UpstreamProtocol::H2c | UpstreamProtocol::H2 => {
             let scheme = if upstream.protocol == UpstreamProtocol::H2 { "https" } else { "http" };
-            let Some(mut request) = request(format!("{scheme}://{host}{path}"), host) else { return None };
+            let mut request = request(format!("{scheme}://{host}{path}"), host)?;
             request.headers_mut().remove(http::header::HOST);
             let builder = hyper::client::conn::http2::Builder::new(LocalExecutor);
             let Ok((mut sender, connection)) = builder.handshake(io).await else { return None };
