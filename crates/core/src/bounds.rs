@@ -438,6 +438,12 @@ pub const CACHE_QUERY_PARAMETERS_MAX: usize = 16;
 pub const CACHE_VARY_MAX: usize = 8;
 /// Bytes of the key of a kept answer; a longer one is not kept.
 pub const CACHE_KEY_BYTES_MAX: usize = 2048;
+/// Bytes of one header's value in a key; a request with a longer one asks for itself.
+pub const CACHE_VARY_VALUE_BYTES_MAX: usize = 128;
+/// Bytes of what describes a kept answer in its file: it has the headers twice.
+pub const CACHE_DESCRIPTION_BYTES_MAX: usize = 1024 * 1024;
+/// Servers of a pool that are asked whether a service is back.
+pub const UPSTREAM_PROBED_MAX: usize = 4;
 /// Bytes of all answers that are kept in memory: 64 GiB.
 pub const CACHE_BYTES_MAX: u64 = 64 << 30;
 /// Answers that are kept.

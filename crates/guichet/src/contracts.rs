@@ -14,7 +14,7 @@ use crate::operator::Node;
 /// How services stand, and how they are put in a state.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(crate) struct Service {
+pub(crate) struct ServiceOrder {
     #[command(subcommand)]
     list: Option<List>,
     /// Name of the service.
@@ -88,7 +88,7 @@ pub(crate) struct Switch {
 }
 
 /// Runs `guichet service`.
-pub(crate) fn service(node: &Node, order: &Service) -> anyhow::Result<ExitCode> {
+pub(crate) fn service(node: &Node, order: &ServiceOrder) -> anyhow::Result<ExitCode> {
     let (Some(name), Some(state)) = (&order.name, order.state) else {
         let all = ask(node.admin, "/contracts", None)?;
         return node.print(&all, || table(&all));

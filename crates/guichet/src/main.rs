@@ -72,7 +72,7 @@ enum Command {
         #[command(flatten)]
         node: operator::Node,
         #[command(flatten)]
-        order: contracts::Service,
+        order: contracts::ServiceOrder,
     },
     /// Switch a costly feature off for a while, so that the rest of its service lives: `switch-off portal /search --for 2h`.
     SwitchOff {

@@ -21,7 +21,7 @@ use crate::body::Body;
 use crate::classify::{Class, Classified, classify, covers};
 use crate::config::UpstreamProtocol;
 use crate::connection::Connection;
-use crate::contract::{self, After, Course, Going, Refetch};
+use crate::contract::{self, After, Came, Course, Going, Refetch};
 use crate::desk::Desk as _;
 use crate::forward::{Arrival, BodyBounds, Forwarder, Job, Outcome, Scheme};
 use crate::identify::{Accepted, PROOF_COOKIE, identify, issued, set_own};
@@ -83,9 +83,9 @@ pub(crate) async fn serve(
         return at_desk(&setup, trail, classified).await;
     }
 
-    let over_tls = trail.over_tls();
-    let head = &mut classified.identified.accepted.head;
-    let going = match contract::before(&setup.shared, &classified.class, head, over_tls).await {
+    let accepted = &mut classified.identified.accepted;
+    let came = Came { over_tls: trail.over_tls(), with_body: !accepted.body.is_end_stream() };
+    let going = match contract::before(&setup.shared, &classified.class, &mut accepted.head, came).await {
         Course::Forward(going) => going,
         Course::Refused(reason) => return trail.refuse(reason),
         Course::Answered(response, told, refetch) => {

@@ -58,7 +58,6 @@ impl Setup {
     ///
     /// # Errors
     /// A pool whose TLS material cannot be used.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the node that outlives configurations")]
     pub fn new(
         config: Config,
         seed: &[u8; 32],

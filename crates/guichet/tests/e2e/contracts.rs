@@ -306,6 +306,8 @@ fn nothing_but_the_key_reaches_a_kept_answer() {
         assert!(is(&news.get("/long/c", &["-H", "Authorization: Bearer x"]), 200));
     }
     assert_eq!(news.asked("/long/c").len(), 2, "who authorises asks for itself");
+    let fat = news.get("/long/fat", &["-X", "GET", "-d", "a=1"]);
+    assert!(is(&fat, 200) && field(&fat, "cache-status").is_none(), "a body is in no key: {fat}");
     for odd in ["/long//d", "/long/../long/d", "/long/%2e/d"] {
         news.get(odd, &[]);
         assert!(!news.get(odd, &[]).to_ascii_lowercase().contains("guichet; hit"), "{odd} is not kept");

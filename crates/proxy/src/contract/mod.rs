@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 pub use cache::{CacheCounts, Store};
 pub use pages::{Pages, Topic};
-pub(crate) use serve::{After, Course, Going, Refetch, after, before, failed, keep};
+pub(crate) use serve::{After, Came, Course, Going, Refetch, after, before, failed, keep};
 pub use state::{By, Mode, Off, Ordered, ServiceState, State};
 pub(crate) use watch::watch;
 

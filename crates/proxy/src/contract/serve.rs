@@ -72,16 +72,26 @@ impl Refetch {
     }
 }
 
+/// How a request came, beside its head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Came {
+    /// Over TLS.
+    pub(crate) over_tls: bool,
+    /// With a body.
+    pub(crate) with_body: bool,
+}
+
 /// Looks at a request before it asks for a slot.
-pub(crate) async fn before(setup: &Setup, class: &Class, head: &mut Parts, over_tls: bool) -> Course {
+pub(crate) async fn before(setup: &Setup, class: &Class, head: &mut Parts, came: Came) -> Course {
     let now = setup.of_services[class.service_position].now();
     if let Some(reason) = refused(&now, class, &head.method) {
         return Course::Refused(reason);
     }
     let store = &setup.contracts.store;
     let rule = class.route().and_then(|route| route.cache.as_ref()).filter(|_| store.is_open());
-    let asks_plainly = !head.headers.contains_key(UPGRADE);
-    let lookup = rule.filter(|_| asks_plainly).and_then(|rule| Lookup::of(&class.service, rule, head, over_tls));
+    // A body would reach the service without being in the key.
+    let asks_plainly = !came.with_body && !head.headers.contains_key(UPGRADE);
+    let lookup = rule.filter(|_| asks_plainly).and_then(|rule| Lookup::of(&class.service, rule, head, came.over_tls));
     let is_head = head.method == Method::HEAD;
     if let Mode::Away(reason) = now.mode {
         let kept = lookup.as_ref().and_then(|lookup| usable(store, lookup));

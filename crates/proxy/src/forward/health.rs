@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use guichet_core::bounds::{UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADER_FIELDS_MAX};
+use guichet_core::bounds::{UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADER_FIELDS_MAX, UPSTREAM_PROBED_MAX};
 use http::Request;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
@@ -101,7 +101,7 @@ pub async fn answers(pool: &PoolShared) -> bool {
     let health = upstream.health.clone();
     let path = health.as_ref().map_or_else(|| "/".to_owned(), |health| health.path.clone());
     let within = health.as_ref().map_or(PROBE_TIMEOUT, |health| health.timeout);
-    for server in 0..upstream.servers.len().min(PROBED_MAX) {
+    for server in 0..upstream.servers.len().min(UPSTREAM_PROBED_MAX) {
         let asked = tokio::time::timeout(within, ask(pool, server, &path)).await;
         if asked.ok().flatten().is_some_and(|status| !status.is_server_error()) {
             return true;
@@ -110,9 +110,8 @@ pub async fn answers(pool: &PoolShared) -> bool {
     false
 }
 
-/// How long such a question may take where no health check says so, and how many servers are asked.
+/// How long such a question may take where no health check says so.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-const PROBED_MAX: usize = 4;
 
 /// One check: whether the expected status came. The caller sets the deadline.
 async fn check(pool: &PoolShared, server: usize, health: &Health) -> bool {
@@ -129,7 +128,7 @@ async fn ask(pool: &PoolShared, server: usize, path: &str) -> Option<http::Statu
     let io = TokioIo::new(stream);
     let sent = match upstream.protocol {
         UpstreamProtocol::Http1 | UpstreamProtocol::Https => {
-            let Some(request) = request(path.to_owned(), host) else { return None };
+            let request = request(path.to_owned(), host)?;
             let mut builder = hyper::client::conn::http1::Builder::new();
             builder
                 .max_buf_size(UPSTREAM_HEAD_BYTES_MAX)
@@ -140,7 +139,7 @@ async fn ask(pool: &PoolShared, server: usize, path: &str) -> Option<http::Statu
         }
         UpstreamProtocol::H2c | UpstreamProtocol::H2 => {
             let scheme = if upstream.protocol == UpstreamProtocol::H2 { "https" } else { "http" };
-            let Some(mut request) = request(format!("{scheme}://{host}{path}"), host) else { return None };
+            let mut request = request(format!("{scheme}://{host}{path}"), host)?;
             request.headers_mut().remove(http::header::HOST);
             let builder = hyper::client::conn::http2::Builder::new(LocalExecutor);
             let Ok((mut sender, connection)) = builder.handshake(io).await else { return None };

@@ -14,7 +14,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use guichet_core::bounds::{CACHE_ANSWER_BYTES_MAX, CACHE_FILES_MAX, CACHE_WRITES_WAITING_MAX};
+use guichet_core::bounds::{
+    CACHE_ANSWER_BYTES_MAX, CACHE_DESCRIPTION_BYTES_MAX, CACHE_FILES_MAX, CACHE_WRITES_WAITING_MAX,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_cache_semantics::CachePolicy;
 use serde::{Deserialize, Serialize};
@@ -23,8 +25,6 @@ use super::{CacheCounts, Kept, Key, Store};
 
 const MARK: &[u8; 8] = b"guichet1";
 const SUM_BYTES: usize = 32;
-/// Bytes of a file beside the body: its description has the headers twice.
-const DESCRIPTION_BYTES_MAX: usize = 1024 * 1024;
 
 /// The folder.
 pub(super) struct Disk {
@@ -212,7 +212,7 @@ pub(super) fn encode(key: &Key, kept: &Kept) -> io::Result<Vec<u8>> {
 
 fn read(path: &Path) -> io::Result<(String, Kept)> {
     use std::io::Read as _;
-    let most = (MARK.len() + SUM_BYTES + 4 + DESCRIPTION_BYTES_MAX + CACHE_ANSWER_BYTES_MAX) as u64;
+    let most = (MARK.len() + SUM_BYTES + 4 + CACHE_DESCRIPTION_BYTES_MAX + CACHE_ANSWER_BYTES_MAX) as u64;
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
     decode(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is not what was written"))

@@ -4,16 +4,13 @@
 //! is in the key: the host, the path, the declared query parameters, and the headers that the route lets answers vary by.
 //! Whatever else a client sends can poison nothing, because the service never sees it.
 
-use guichet_core::bounds::CACHE_KEY_BYTES_MAX;
+use guichet_core::bounds::{CACHE_KEY_BYTES_MAX, CACHE_VARY_VALUE_BYTES_MAX};
 use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
 use crate::config::{RouteCache, Service};
-
-/// Bytes of one header's value in a key; a request with a longer one asks for itself.
-const VARY_VALUE_BYTES_MAX: usize = 128;
 
 /// The key of an answer.
 pub(crate) type Key = std::sync::Arc<str>;
@@ -50,7 +47,7 @@ impl Lookup {
         for name in &rule.vary {
             let mut values = head.headers.get_all(name).iter();
             let value = values.next();
-            if values.next().is_some() || value.is_some_and(|value| value.len() > VARY_VALUE_BYTES_MAX) {
+            if values.next().is_some() || value.is_some_and(|value| value.len() > CACHE_VARY_VALUE_BYTES_MAX) {
                 return None;
             }
             key.push('\n');

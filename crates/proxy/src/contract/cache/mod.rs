@@ -77,9 +77,11 @@ impl CacheCounts {
     }
 }
 
+type Slots = Map<Key, Slot, Bytes, DefaultHashBuilder, DefaultLifecycle<Key, Slot>>;
+
 /// The store.
 pub struct Store {
-    map: Option<Map<Key, Slot, Bytes, DefaultHashBuilder, DefaultLifecycle<Key, Slot>>>,
+    map: Option<Slots>,
     answer_bytes_max: usize,
     /// Fetches under way.
     pub(crate) flights: Arc<Flights>,
