@@ -14,6 +14,7 @@ pub mod demand;
 mod gauge;
 mod lanes;
 mod limiter;
+pub mod link;
 mod node;
 mod posture;
 mod priority;
