@@ -12,6 +12,7 @@ pub mod connection;
 pub mod desk;
 pub mod forward;
 pub mod identify;
+pub mod link;
 pub mod listen;
 pub mod pages;
 pub mod passes;

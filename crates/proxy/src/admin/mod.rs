@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod hand_on;
 mod host;
 mod orders;
 mod server;

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::hand_on;
 use super::source::AdminSource;
 use crate::clock;
 use crate::passes::{CODE_DAYS, CODE_USES};
@@ -61,7 +62,7 @@ struct OfNetwork {
 }
 
 /// Paths at which orders are taken.
-pub(super) const PATHS: [&str; 7] = [
+pub(super) const PATHS: [&str; 10] = [
     "/mitigations/add",
     "/passes/issue",
     "/mitigations/pin",
@@ -69,6 +70,9 @@ pub(super) const PATHS: [&str; 7] = [
     "/mitigations/forbid",
     "/allow/add",
     "/allow/remove",
+    hand_on::PROPOSE,
+    hand_on::CONFIRM,
+    hand_on::WITHDRAW,
 ];
 
 /// Carries out an order.
@@ -79,6 +83,7 @@ pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &
     }
     let signs = source.signs();
     match path {
+        hand_on::PROPOSE | hand_on::CONFIRM | hand_on::WITHDRAW => hand_on::obey(path, body, source).await,
         "/mitigations/pin" => {
             let of: OfMitigation = read(body)?;
             let step = step(of.step.as_deref().unwrap_or_default())?;
@@ -236,7 +241,7 @@ fn told(refusal: &Refusal, source: &dyn AdminSource, signs: &Signs) -> Value {
     })
 }
 
-fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, (StatusCode, &'static str, String)> {
+pub(super) fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, (StatusCode, &'static str, String)> {
     serde_json::from_slice(body).map_err(|error| bad(format!("the order cannot be read: {error}")))
 }
 
@@ -248,12 +253,12 @@ fn span(for_s: Option<u64>) -> Result<u64, (StatusCode, &'static str, String)> {
     Ok(for_s)
 }
 
-fn network(text: &str) -> Result<IpNet, (StatusCode, &'static str, String)> {
+pub(super) fn network(text: &str) -> Result<IpNet, (StatusCode, &'static str, String)> {
     crate::identify::network(text).ok_or_else(|| {
         bad("'network' must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32".to_owned())
     })
 }
 
-fn bad(detail: String) -> (StatusCode, &'static str, String) {
+pub(super) fn bad(detail: String) -> (StatusCode, &'static str, String) {
     (StatusCode::BAD_REQUEST, "Not understood", detail)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::link::{Link, LinkView};
 use crate::signs::Signs;
 
 /// Why the node should get no traffic now.
@@ -49,6 +50,9 @@ pub trait AdminSource: Send + Sync + 'static {
 
     /// What is known of mitigations.
     fn signs(&self) -> Arc<Signs>;
+
+    /// What is known of the link, and what is handed on.
+    fn link(&self) -> Arc<Link>;
 }
 
 /// What the node does now; `/status` shows it as JSON. Field names are an interface.
@@ -62,6 +66,8 @@ pub struct Status {
     pub workers: usize,
     /// What does not work as it should and refuses no user, in words; empty when all is well.
     pub degraded: Vec<String>,
+    /// Where the trouble is.
+    pub link: LinkView,
     /// The last reload of the configuration.
     pub reload: ReloadStatus,
     /// Listeners.

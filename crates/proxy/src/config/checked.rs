@@ -11,6 +11,7 @@ use guichet_core::Criticality;
 use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
 
+pub use super::checked_link::*;
 use crate::signs::Crawler;
 
 /// Everything `guichet serve` needs to know.
@@ -38,6 +39,10 @@ pub struct Config {
     pub partners: Vec<Arc<Partner>>,
     /// What holds for mitigations of all services.
     pub mitigations: Mitigations,
+    /// The link verdict and who can be handed on to.
+    pub link: Link,
+    /// What balancers outside are told.
+    pub health: OutsideHealth,
 }
 
 /// What holds for mitigations of all services.

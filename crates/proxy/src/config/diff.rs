@@ -43,6 +43,8 @@ impl Config {
         changes.note("limits", Effect::Reload, &old.limits, &new.limits);
         changes.note("log", Effect::Reload, &old.log, &new.log);
         changes.note("trace", Effect::Reload, &old.trace, &new.trace);
+        changes.note("link", Effect::Reload, &old.link, &new.link);
+        changes.note("health", Effect::Restart, &old.health, &new.health);
         changes.note("mitigations", Effect::Reload, &old.mitigations, &new.mitigations);
         changes.named("upstream", &by_name(&old.upstreams, |u| &u.name), &by_name(&new.upstreams, |u| &u.name));
         // Services and partners point at others by position, which is no change of theirs: names are compared.

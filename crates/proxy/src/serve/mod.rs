@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admin::AdminServer;
 use crate::admit::Sources;
 use crate::config::{self, Config, Protocol};
+use crate::link::{self, Link, LinkThread};
 use crate::listen;
 use crate::listen::caps::ConnectionCaps;
 use crate::listen::tls::CertificateStore;
@@ -65,6 +66,7 @@ pub struct Node {
     certificates: Option<Arc<CertificateStore>>,
     status: Arc<NodeStatus>,
     admin: AdminServer,
+    link: LinkThread,
     log: LogWriter,
     spans: Option<SpanExporter>,
 }
@@ -111,6 +113,8 @@ impl Node {
         let (signs, inboxes) = Signs::new(keyed);
         let signs = Arc::new(signs);
         registry.set_signs(signs.clone());
+        let link = Arc::new(Link::default());
+        registry.set_link(link.clone());
         let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), &registry, None)?);
         raise_file_limit(setup.config.node.connections_max);
         crate::pages::warm();
@@ -126,6 +130,7 @@ impl Node {
             reload: reload::first().into(),
             certificates_failing: None.into(),
             log: log.counters(),
+            link: link.clone(),
         });
         registry.set_reload(true, reload::unix_s());
         let admin = AdminServer::start(setup.config.admin.listen, status.clone())
@@ -159,6 +164,9 @@ impl Node {
             workers.push(thread.spawn(move || worker::run(start)).context("start a worker")?);
         }
         status.open.store(true, Ordering::Relaxed);
+        let setups_seen = setups.subscribe();
+        let start = link::Start { link, setups: setups_seen, registry: registry.clone(), source: status.clone() };
+        let link = LinkThread::start(start)?;
         let file = path.to_owned();
         let (log, spans) = (writer, exporter);
         Ok(Self {
@@ -173,6 +181,7 @@ impl Node {
             certificates,
             status,
             admin,
+            link,
             log,
             spans,
         })
@@ -227,6 +236,7 @@ impl Node {
     /// Lets requests under way finish, and ends everything.
     fn stop(self) -> anyhow::Result<()> {
         self.status.draining.store(true, Ordering::Relaxed);
+        self.link.begin_stop();
         self.shutdown.send_replace(true);
         let mut outcome = Ok(());
         for worker in self.workers {
@@ -235,6 +245,11 @@ impl Node {
                 Ok(Err(error)) => outcome = Err(anyhow::Error::new(error).context("a worker failed")),
                 Err(_) => outcome = Err(anyhow::anyhow!("a worker panicked")),
             }
+        }
+        if !self.link.stop() {
+            outcome = outcome.and(Err(anyhow::anyhow!(
+                "not everything that was handed on could be withdrawn; the next start tries again"
+            )));
         }
         self.admin.stop(FLUSH_TIME);
         if let Some(spans) = self.spans {

@@ -12,6 +12,7 @@ use crate::admin::{
     AdminSource, ListenerStatus, NotReady, ReloadStatus, ServerStatus, ServiceStatus, Status, UpstreamStatus,
 };
 use crate::clock;
+use crate::link::Link;
 use crate::record::access_log::LogCounters;
 use crate::record::metrics::Registry;
 use crate::setup::Setup;
@@ -27,6 +28,7 @@ pub(super) struct NodeStatus {
     pub(super) reload: Mutex<ReloadStatus>,
     pub(super) certificates_failing: Mutex<Option<String>>,
     pub(super) log: Arc<LogCounters>,
+    pub(super) link: Arc<Link>,
 }
 
 impl AdminSource for NodeStatus {
@@ -51,6 +53,7 @@ impl AdminSource for NodeStatus {
             uptime_s: clock::now().as_secs_f64(),
             workers: self.workers,
             degraded: self.degraded(),
+            link: (*self.link.view()).clone(),
             reload: self.reload.lock().clone(),
             listeners: self.listeners(&setup),
             services: services(&setup),
@@ -60,6 +63,10 @@ impl AdminSource for NodeStatus {
 
     fn issue_code(&self, uses: u16, ends_s: u64) -> String {
         self.setups.borrow().issue_code(uses, ends_s)
+    }
+
+    fn link(&self) -> Arc<Link> {
+        self.link.clone()
     }
 
     fn signs(&self) -> Arc<Signs> {
@@ -76,6 +83,7 @@ impl NodeStatus {
         if let Some(error) = &*self.certificates_failing.lock() {
             degraded.push(format!("new certificates were not taken: {error}"));
         }
+        degraded.extend(self.link.degraded());
         let reload = self.reload.lock();
         if let (false, Some(error)) = (reload.success, &reload.error) {
             degraded.push(format!("the last reload failed, the configuration before it is in force: {error}"));

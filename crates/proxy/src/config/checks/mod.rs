@@ -1,6 +1,7 @@
 //! Raw -> checked: what makes sense together.
 
 mod hosts;
+mod link;
 mod listener;
 mod node;
 mod partner;
@@ -59,6 +60,8 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
     hosts::covered(raw, names.as_ref(), &mut c);
     let partners = partner::partners(raw, &mut c);
     let mitigations = node::mitigations(&raw.mitigations, &mut c);
+    let link = link::link(raw, &mut c);
+    let health = link::health(&raw.health, &mut c);
     node::admin_apart(raw, &mut c);
     Some(Config {
         node: node?,
@@ -72,6 +75,8 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
         services: services?,
         partners: partners?,
         mitigations,
+        link: link?,
+        health,
     })
 }
 

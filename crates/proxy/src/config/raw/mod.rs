@@ -4,6 +4,7 @@
 //! A key without a default is required; that is said in `extend("required" = ...)`, so that one missing key does not
 //! hide the other problems of a file.
 
+mod link;
 mod listen;
 mod serve;
 
@@ -13,6 +14,7 @@ use guichet_core::bounds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use link::*;
 pub(super) use listen::*;
 pub(super) use serve::*;
 
@@ -51,6 +53,13 @@ pub(super) struct Config {
     pub(super) partner: Vec<Partner>,
     /// What holds for mitigations of all services.
     pub(super) mitigations: Mitigations,
+    /// The link verdict: whether the line, this host or a service is full.
+    pub(super) link: Link,
+    /// Those who can stop traffic before it gets here.
+    #[schemars(length(max = bounds::HAND_ON_TARGETS_MAX))]
+    pub(super) hand_on: Vec<HandOn>,
+    /// What balancers outside are told.
+    pub(super) health: OutsideHealth,
 }
 
 /// What holds for mitigations of all services.

@@ -30,6 +30,7 @@ impl Registry {
         self.upstreams(&mut out, &names);
         drop(names);
         self.passes(&mut out);
+        self.link(&mut out);
         self.records(&mut out);
         process::expose(&mut out);
         out.finish()

@@ -6,6 +6,7 @@
 mod counters;
 mod expose;
 mod gauges;
+mod link;
 mod process;
 mod registry;
 #[cfg(test)]

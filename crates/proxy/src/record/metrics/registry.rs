@@ -13,6 +13,7 @@ use super::super::trace::TraceCounters;
 use super::counters::{LISTENER_SLOTS, SERVICE_SLOTS, UPSTREAM_SLOTS, WorkerBlock};
 use super::gauges::{AdmissionGauges, UpstreamGauges};
 use super::worker::WorkerMetrics;
+use crate::link::Link;
 use crate::signs::Signs;
 
 macro_rules! slot {
@@ -75,6 +76,7 @@ pub struct Registry {
     pub(super) log: OnceLock<Arc<LogCounters>>,
     pub(super) trace: OnceLock<Arc<TraceCounters>>,
     pub(super) signs: OnceLock<Arc<Signs>>,
+    pub(super) link: OnceLock<Arc<Link>>,
 }
 
 impl Registry {
@@ -93,6 +95,7 @@ impl Registry {
             log: OnceLock::new(),
             trace: OnceLock::new(),
             signs: OnceLock::new(),
+            link: OnceLock::new(),
         })
     }
 
