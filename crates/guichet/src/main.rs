@@ -1,6 +1,7 @@
 //! The `guichet` command: the front door, its checks, its demo and its drills.
 
 mod demo;
+mod hand_on;
 mod operator;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -65,6 +66,18 @@ enum Command {
         #[command(subcommand)]
         action: operator::Pass,
     },
+    /// Say where the trouble is (the line, this host, a service, or elsewhere), and what is done about it.
+    Status {
+        #[command(flatten)]
+        node: operator::Node,
+    },
+    /// See and order what others are asked to stop before it gets here.
+    HandOn {
+        #[command(flatten)]
+        node: operator::Node,
+        #[command(subcommand)]
+        action: hand_on::HandOn,
+    },
     /// Say what a reference code on a visitor's page means.
     Explain {
         #[command(flatten)]
@@ -120,6 +133,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mitigations { node, action } => operator::mitigations(&node, &action),
         Command::Allow { node, action } => operator::allow(&node, &action),
         Command::Pass { node, action } => operator::pass(&node, &action),
+        Command::Status { node } => hand_on::status(&node),
+        Command::HandOn { node, action } => hand_on::hand_on(&node, &action),
         Command::Explain { node, code } => operator::explain(&node, &code),
         Command::Demo(arguments) => demo::run(&arguments).map(done),
         Command::Drill(arguments) => guichet_drill::run(&arguments, &fronts()),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub(crate) struct Node {
     /// Address of the node's admin listener ([admin] listen).
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8444", env = "GUICHET_ADMIN", global = true)]
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     /// Print what the node answers, as JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -190,14 +190,14 @@ pub(crate) fn explain(node: &Node, code: &str) -> anyhow::Result<ExitCode> {
 }
 
 impl Node {
-    fn print(&self, value: &Value, words: impl FnOnce() -> String) -> anyhow::Result<ExitCode> {
+    pub(crate) fn print(&self, value: &Value, words: impl FnOnce() -> String) -> anyhow::Result<ExitCode> {
         let text = if self.json { format!("{value:#}\n") } else { words() };
         std::io::stdout().lock().write_all(text.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn seconds(span: jiff::SignedDuration) -> anyhow::Result<u64> {
+pub(crate) fn seconds(span: jiff::SignedDuration) -> anyhow::Result<u64> {
     let seconds = u64::try_from(span.as_secs()).unwrap_or(0);
     anyhow::ensure!(seconds > 0, "--for must be at least a second");
     Ok(seconds)
@@ -334,10 +334,10 @@ fn signature(m: &Value) -> String {
     parts.map(|part| format!("{}={}", word(&part["dimension"]), word(&part["value"]))).collect::<Vec<_>>().join(" & ")
 }
 
-fn word(value: &Value) -> &str {
+pub(crate) fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_default()
 }

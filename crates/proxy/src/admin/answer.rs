@@ -73,7 +73,14 @@ fn look(
     }
     let known = matches!(
         uri.path(),
-        "/" | "/metrics" | "/status" | "/health/live" | "/health/ready" | "/mitigations" | "/allow" | "/explain" | "/hand-on"
+        "/" | "/metrics"
+            | "/status"
+            | "/health/live"
+            | "/health/ready"
+            | "/mitigations"
+            | "/allow"
+            | "/explain"
+            | "/hand-on"
     );
     if !known {
         return problem(

@@ -9,9 +9,7 @@ mod read;
 mod view;
 mod watch;
 
-pub use hand_on::{
-    HandOnOrder, HandOns, Proposal, Protocol as HandOnProtocol, ROUTE_STATES, Refused, RouteView,
-};
+pub use hand_on::{HandOnOrder, HandOns, Proposal, Protocol as HandOnProtocol, ROUTE_STATES, Refused, RouteView};
 pub use read::{Figures, Reader};
 pub use view::{InterfaceView, LinkView, MeasureView};
 pub(crate) use watch::{LinkThread, Start};

@@ -173,7 +173,6 @@ fn webhook(at: &str, one: &raw::HandOn, c: &mut Checker<'_>) -> Option<HandOnWay
 }
 
 pub(super) fn health(raw: &raw::OutsideHealth, c: &mut Checker<'_>) -> OutsideHealth {
-    let mut address =
-        |key: &str, given: &str| (!given.is_empty()).then(|| values::address(key, given, c)).flatten();
+    let mut address = |key: &str, given: &str| (!given.is_empty()).then(|| values::address(key, given, c)).flatten();
     OutsideHealth { listen: address("health.listen", &raw.listen), agent: address("health.agent", &raw.agent) }
 }

@@ -320,11 +320,9 @@ impl Book {
     /// What may stand at targets: what the next start must withdraw if this process dies now.
     pub(super) fn outstanding(&self) -> Vec<Outstanding> {
         let may_stand = |entry: &&Entry| {
-            !entry.target.dry_run
-                && matches!(entry.state, State::Announcing | State::Standing | State::Withdrawing)
+            !entry.target.dry_run && matches!(entry.state, State::Announcing | State::Standing | State::Withdrawing)
         };
-        let outstanding =
-            |entry: &Entry| Outstanding { target: entry.target.name.clone(), route: entry.route.clone() };
+        let outstanding = |entry: &Entry| Outstanding { target: entry.target.name.clone(), route: entry.route.clone() };
         self.entries.iter().filter(may_stand).map(outstanding).collect()
     }
 

@@ -88,9 +88,8 @@ fn begin(config: &config::Link) -> (Book, Journal) {
     if let Some(trouble) = &trouble {
         eprintln!("guichet: warning: hand-on: {trouble}");
     }
-    let target = |name: &str| {
-        config.targets.iter().find(|target| target.name == name).cloned().unwrap_or_else(|| gone(name))
-    };
+    let target =
+        |name: &str| config.targets.iter().find(|target| target.name == name).cloned().unwrap_or_else(|| gone(name));
     let journal = Journal { written: left.clone(), unreadable: trouble.is_some(), trouble };
     (Book::after(left, target, clock::now()), journal)
 }
@@ -158,7 +157,11 @@ impl Keeper<'_> {
         let config = self.config();
         let Some(target) = config.targets.iter().find(|target| target.name == proposal.target) else {
             let names: Vec<_> = config.targets.iter().map(|target| target.name.as_str()).collect();
-            return Err(Refused::Bad(format!("there is no [[hand_on]] {:?}, only: {}", proposal.target, names.join(", "))));
+            return Err(Refused::Bad(format!(
+                "there is no [[hand_on]] {:?}, only: {}",
+                proposal.target,
+                names.join(", ")
+            )));
         };
         let Proposal { to, from, protocol, port, for_s, because, .. } = proposal;
         let route = Route { to: to.trunc(), from: from.map(|from| from.trunc()), protocol, port, then: then(target) };
@@ -331,7 +334,9 @@ impl Keeper<'_> {
         if view.dry_run {
             line += " (dry run)";
         }
-        for (label, text) in [("because", Some(view.because.as_str())), ("ended", view.ended), ("error", view.error.as_deref())] {
+        for (label, text) in
+            [("because", Some(view.because.as_str())), ("ended", view.ended), ("error", view.error.as_deref())]
+        {
             if let Some(text) = text.filter(|text| !text.is_empty()) {
                 line += &format!("; {label}: {text}");
             }

@@ -13,8 +13,8 @@ mod tell;
 mod tests;
 
 pub use book::RouteView;
-pub use route::Protocol;
 pub(super) use keep::keep;
+pub use route::Protocol;
 
 use std::sync::Arc;
 use std::time::Duration;
