@@ -88,15 +88,37 @@ fn wait_established(door: &Door) {
     });
 }
 
+/// The pipes of this test's ExaBGP, in the only folder where its command looks; removed on drop.
+pub(crate) struct Pipes(pub(crate) String);
+
+impl Pipes {
+    pub(crate) fn make() -> Self {
+        let pipes = Self(format!("guichet-{}", std::process::id()));
+        std::fs::create_dir_all("/run/exabgp").expect("/run/exabgp can be made by root");
+        for file in pipes.files() {
+            let made = std::process::Command::new("mkfifo").args(["-m", "600", &file]).status();
+            assert!(made.is_ok_and(|status| status.success()), "mkfifo {file}");
+        }
+        pipes
+    }
+
+    fn files(&self) -> [String; 2] {
+        ["in", "out"].map(|end| format!("/run/exabgp/{}.{end}", self.0))
+    }
+}
+
+impl Drop for Pipes {
+    fn drop(&mut self) {
+        for file in self.files() {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
 /// The door's own ExaBGP, which takes commands by its pipes.
-pub(crate) fn own_exabgp(door: &Door) -> Running {
+pub(crate) fn own_exabgp(door: &Door, pipes: &Pipes) -> Running {
     need("exabgp", "exabgp");
     need("exabgpcli", "exabgp");
-    let pipes = door.file("exabgp");
-    std::fs::create_dir_all(&pipes).unwrap();
-    for name in ["guichet.in", "guichet.out"] {
-        nix_fifo(&pipes.join(name));
-    }
     let config = format!(
         r#"
 neighbor {WORLD} {{
@@ -114,7 +136,7 @@ neighbor {WORLD} {{
     );
     let file = door.file("exabgp.conf");
     std::fs::write(&file, config).unwrap();
-    let location = format!("exabgp.api.pipename={}/guichet", pipes.display());
+    let location = format!("exabgp.api.pipename={}", pipes.0);
     let arguments = [
         location.as_str(),
         "exabgp.daemon.user=root",
@@ -129,9 +151,4 @@ neighbor {WORLD} {{
     // It answers commands a moment after its session is up.
     std::thread::sleep(Duration::from_millis(500));
     running
-}
-
-fn nix_fifo(path: &std::path::Path) {
-    let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(path).status();
-    assert!(made.is_ok_and(|status| status.success()), "mkfifo {}", path.display());
 }

@@ -73,7 +73,7 @@ connections_per_network = 1024
 access = "off"
 [upstream.small]
 servers = ["127.0.0.1:9000"]
-health = {{ path = "/", interval_ms = 500, timeout_ms = 5000 }}
+health = {{ path = "/", interval_ms = 2000, timeout_ms = 2000 }}
 [service.small]
 hosts = ["{DOOR}"]
 upstream = "small"

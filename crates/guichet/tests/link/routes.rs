@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::bgp::{Peer, own_exabgp, own_gobgp};
+use crate::bgp::{Peer, Pipes, own_exabgp, own_gobgp};
 use crate::door::{Door, PATIENCE};
 use crate::net::{Side, wait_for};
 
@@ -117,11 +117,11 @@ fn exabgp_announces_and_withdraws_too() {
         ),
     );
     // The command of this test's ExaBGP: where its pipes are is said by the environment.
-    let pipes = door.file("exabgp");
-    let text = format!("#!/bin/sh\nexec env exabgp.api.pipename={}/guichet exabgpcli \"$@\"\n", pipes.display());
+    let pipes = Pipes::make();
+    let text = format!("#!/bin/sh\nexec env exabgp.api.pipename={} exabgpcli \"$@\"\n", pipes.0);
     std::fs::write(&cli, text).unwrap();
     std::fs::set_permissions(&cli, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let (peer, own) = (Peer::start(&door), own_exabgp(&door));
+    let (peer, own) = (Peer::start(&door), own_exabgp(&door, &pipes));
     let hole = ["192.0.2.66/32", "blackhole"];
     let flow = ["[destination: 192.0.2.66/32]", "[source: 203.0.113.0/24]", "==udp", "rate: 100000"];
     let first = propose(&door, &["hole", "192.0.2.66"]);
