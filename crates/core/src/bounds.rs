@@ -331,6 +331,8 @@ pub const AHEAD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes that features, samples and memories take at most, over all services and workers: 64 MiB.
 pub const SIGNS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a database of autonomous systems or countries.
+pub const ADDRESS_DATABASE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Values in the conjunction of one signature.
 pub const SIGNATURE_PARTS_MAX: usize = 4;
 /// Mitigations of one service at one time.

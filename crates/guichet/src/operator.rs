@@ -36,7 +36,7 @@ pub(crate) enum Mitigations {
     },
     /// Act on a signature of your own, such as: add portal challenge agent=Floodmaker method=GET.
     Add {
-        /// Service.
+        /// Service; * for connections, before any service is asked for.
         service: String,
         /// The step: observe, deprioritise, challenge, limit or refuse.
         step: String,

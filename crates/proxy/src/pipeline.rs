@@ -69,7 +69,9 @@ pub(crate) async fn serve(
             if let Some(class) = &rejected.class {
                 trail.note_class(class);
             }
-            worker.note_abuse(rejected.identified.client, rejected.reason);
+            let identified = &rejected.identified;
+            let looks = identified.accepted.connection.looks.as_deref();
+            worker.note_abuse(identified.client, rejected.reason, looks);
             return trail.refuse(rejected.reason);
         }
     };
@@ -94,6 +96,7 @@ pub(crate) async fn serve(
             connection: &classified.identified.accepted.connection,
             client: classified.identified.client,
             class: &classified.class,
+            atlas: &shared.config.mitigations.atlas,
         };
         setup.admission.admit(&looks, partner).await
     };

@@ -1,5 +1,6 @@
 //! Everything that follows from one configuration: made at start and at each reload, then only read.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,10 @@ use crate::clock;
 use crate::config::{ClientKind, Config, Secret, Service};
 use crate::forward::{Forwarder, PoolShared, TlsError};
 use crate::identify::{PartnerIndex, SessionSigner};
+use crate::listen::client_hello::ClientHelloInfo;
 use crate::passes::{Passes, TokenSigner};
 use crate::record::metrics::{Registry, ServiceSlot, UpstreamSlot};
-use crate::signs::Signs;
+use crate::signs::{ConnectionLooks, Signs};
 
 /// What all workers share of one configuration.
 pub struct Setup {
@@ -97,6 +99,17 @@ impl Setup {
 }
 
 impl Setup {
+    /// What a connection looks like. It is spared where it asks for what is critical or for partners only.
+    #[must_use]
+    pub fn look(&self, hello: Option<&ClientHelloInfo>, client: IpAddr) -> ConnectionLooks {
+        let mut looks = ConnectionLooks::new(self.signs.hash, &self.config.mitigations.atlas, hello, client);
+        let asked = hello.and_then(|hello| hello.sni.as_deref()).and_then(|name| self.hosts.find(name));
+        looks.spared = asked
+            .and_then(|at| self.config.services.get(at))
+            .is_some_and(|service| service.partner_only || service.criticality == Criticality::Critical);
+        looks
+    }
+
     /// A new code that lets somebody in for whom nothing else works, good for `uses` passes until `ends_s`.
     #[must_use]
     pub fn issue_code(&self, uses: u16, ends_s: u64) -> String {
@@ -121,6 +134,11 @@ fn brain_config(config: &Config, seed: &[u8; 32]) -> BrainConfig {
     BrainConfig {
         services: config.services.iter().map(|s| service_config(s)).collect(),
         node: NodeRules { limit, floors },
+        connections: SignsConfig {
+            mode: config.mitigations.connections,
+            challenges: false,
+            collateral_max: config.mitigations.connections_collateral_max as f32,
+        },
         // Which samples are remembered must not be foreseen; the other half of the seed is that of the hashes.
         seed: u64::from_le_bytes([seed[8], seed[9], seed[10], seed[11], seed[12], seed[13], seed[14], seed[15]]),
     }

@@ -157,15 +157,18 @@ fn expect(i: usize, raw: &RawExpect, finder: &mut Finder<'_>) -> Option<Expect> 
             }
         },
     };
-    let none = raw.relative_min.is_none() && raw.p99_ms_max.is_none() && raw.refused_real_max.is_none();
+    let shares = [raw.relative_min, raw.refused_real_share_max, raw.attack_reached_share_max];
+    let none = shares.iter().all(Option::is_none) && raw.p99_ms_max.is_none() && raw.refused_real_max.is_none();
     if none && raw.time_to_protect_ms_max.is_none() {
-        let mend = "give relative_min, p99_ms_max, refused_real_max or time_to_protect_ms_max";
+        let mend = "give relative_min, p99_ms_max, refused_real_max, refused_real_share_max, attack_reached_share_max or time_to_protect_ms_max";
         finder.at(&place, "expects nothing", mend);
         return None;
     }
-    if raw.relative_min.is_some_and(|r| !(0.0..=1.0).contains(&r)) {
-        finder.at(&format!("{place}.relative_min"), "is a share of the oracle's goodput", "give 0 to 1");
-        return None;
+    for (key, share) in ["relative_min", "refused_real_share_max", "attack_reached_share_max"].iter().zip(shares) {
+        if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            finder.at(&format!("{place}.{key}"), "is a share", "give 0 to 1");
+            return None;
+        }
     }
     Some(Expect {
         front: raw.front.clone(),
@@ -174,6 +177,8 @@ fn expect(i: usize, raw: &RawExpect, finder: &mut Finder<'_>) -> Option<Expect> 
         relative_min: raw.relative_min,
         p99_ms_max: raw.p99_ms_max,
         refused_real_max: raw.refused_real_max,
+        refused_real_share_max: raw.refused_real_share_max,
+        attack_reached_share_max: raw.attack_reached_share_max,
         time_to_protect_ms_max: raw.time_to_protect_ms_max,
     })
 }

@@ -1,5 +1,6 @@
 //! The whole house, with the real binary, real sockets and curl as the client.
 
+mod connections;
 mod demo;
 mod house;
 mod mitigations;

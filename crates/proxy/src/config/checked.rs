@@ -12,7 +12,7 @@ use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
 
 pub use super::checked_link::*;
-use crate::signs::Crawler;
+use crate::signs::{Atlas, Crawler};
 
 /// Everything `guichet serve` needs to know.
 #[derive(Debug, Clone)]
@@ -54,6 +54,12 @@ pub struct Mitigations {
     pub crawlers: Vec<Crawler>,
     /// The DNS server that is asked; `None`: the system's.
     pub dns: Option<SocketAddr>,
+    /// Tells where addresses are.
+    pub atlas: Atlas,
+    /// Whether signatures of connections that fail or stall are looked for and acted upon.
+    pub connections: SignsMode,
+    /// Largest part of those of proven standing that a refusal of connections may hit.
+    pub connections_collateral_max: f64,
 }
 
 /// The node itself.
@@ -410,6 +416,8 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// Whether requests with methods that are not idempotent may be retried.
     pub idempotent: bool,
+    /// Who comes here.
+    pub client_kind: ClientKind,
 }
 
 /// How a partner proves who it is.

@@ -177,7 +177,7 @@ impl Trail {
         let context = RefusalContext {
             accept: self.accept.as_ref().map(HeaderValue::as_bytes),
             accept_language: self.accept_language.as_ref().map(HeaderValue::as_bytes),
-            kind: service.as_ref().map_or(ClientKind::Browser, |s| s.client_kind),
+            kind: self.class.as_ref().map_or(ClientKind::Browser, Class::client_kind),
             reference: Reference::new(reason, self.id),
             service_name: service.as_ref().map_or("", |s| &s.name),
             head: self.method == Method::HEAD,
@@ -251,7 +251,7 @@ impl Trail {
     #[must_use]
     pub(crate) fn frame(&self, reference: Option<Reference>) -> PassFrame<'_> {
         let service = self.class.as_ref().map(|class| &class.service);
-        let kind = service.map_or(ClientKind::Browser, |service| service.client_kind);
+        let kind = self.class.as_ref().map_or(ClientKind::Browser, Class::client_kind);
         PassFrame {
             language: language_for(self.accept_language.as_ref().map(HeaderValue::as_bytes)),
             kind: kind_for(self.accept.as_ref().map(HeaderValue::as_bytes), kind),

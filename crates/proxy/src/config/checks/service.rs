@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guichet_core::Criticality;
-use guichet_core::signs::SignsMode;
 
 use super::super::checked::{ClientKind, HostPattern, Route, Service, SessionRule};
 use super::super::findings::On;
@@ -56,17 +55,10 @@ fn service(at: &str, name: &str, raw: &raw::Service, all: &raw::Config, c: &mut 
         body_bytes_max: raw.body_bytes_max,
         known_after: Duration::from_secs(raw.known_after_s),
         session,
-        client_kind: match raw.client_kind {
-            raw::ClientKind::Browser => ClientKind::Browser,
-            raw::ClientKind::Api => ClientKind::Api,
-        },
+        client_kind: client_kind(raw.client_kind),
         waiting_room: raw.waiting_room,
         passes: raw.passes,
-        mitigations: match raw.mitigations.mode {
-            raw::MitigationMode::On => SignsMode::On,
-            raw::MitigationMode::DryRun => SignsMode::DryRun,
-            raw::MitigationMode::Off => SignsMode::Off,
-        },
+        mitigations: values::mode(raw.mitigations.mode),
         collateral_max: raw.mitigations.collateral_max,
         routes,
     })
@@ -125,6 +117,13 @@ fn session_rule(at: &str, raw: &raw::Session, c: &mut Checker<'_>) -> SessionRul
     SessionRule { cookie: raw.cookie.clone(), issued_on: raw.issued_on.clone(), life: Duration::from_secs(raw.life_s) }
 }
 
+const fn client_kind(raw: raw::ClientKind) -> ClientKind {
+    match raw {
+        raw::ClientKind::Browser => ClientKind::Browser,
+        raw::ClientKind::Api => ClientKind::Api,
+    }
+}
+
 fn routes(at: &str, service: &raw::Service, c: &mut Checker<'_>) -> Vec<Route> {
     let mut seen: HashMap<&str, Vec<usize>> = HashMap::new();
     let mut routes = Vec::new();
@@ -152,6 +151,7 @@ fn routes(at: &str, service: &raw::Service, c: &mut Checker<'_>) -> Vec<Route> {
             deadline: raw.deadline_ms.map(Duration::from_millis),
             body_bytes_max: raw.body_bytes_max.unwrap_or(service.body_bytes_max),
             idempotent: raw.idempotent,
+            client_kind: client_kind(raw.client_kind.unwrap_or(service.client_kind)),
         });
     }
     routes

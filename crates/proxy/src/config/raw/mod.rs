@@ -75,6 +75,13 @@ pub(super) struct Mitigations {
     pub(super) crawler: Vec<Crawler>,
     /// DNS server for that, such as `127.0.0.1:53`; empty: the system's. It changes only with a restart.
     pub(super) dns: String,
+    /// Database of autonomous systems (MaxMind DB format, such as GeoLite2-ASN.mmdb); empty: networks are not told apart by
+    /// who runs them. Read again with each reload.
+    pub(super) asn_database: String,
+    /// Database of countries (such as GeoLite2-Country.mmdb), likewise.
+    pub(super) country_database: String,
+    /// Connections that fail or stall: handshakes given up, slow heads and bodies, resets, hoards.
+    pub(super) connections: ServiceMitigations,
 }
 
 /// A good robot.

@@ -420,6 +420,9 @@ pub(in crate::config) struct Route {
     pub(in crate::config) body_bytes_max: Option<u64>,
     /// Whether requests such as POST may be repeated here.
     pub(in crate::config) idempotent: bool,
+    /// Whether people come here with browsers, or programs: those are never asked for a pass, and refusals are documents.
+    /// Absent: as the service. For feeds, APIs and what an application asks for.
+    pub(in crate::config) client_kind: Option<ClientKind>,
 }
 
 /// Somebody known by a certificate or a key: any one of the credentials is enough.

@@ -327,7 +327,7 @@ fn the_link_and_what_is_handed_on() {
             "192.0.2.0/24\", »\"128.0.0.0/1\"]",
             "link.own[1]",
             "nobody owns that much",
-            "own prefixes",
+            "name the prefixes",
         ),
         ("own =", "procfs = »\"proc\"\nown =", "link.procfs", "no absolute path", "\"/proc\""),
         (

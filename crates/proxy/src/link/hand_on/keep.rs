@@ -21,6 +21,8 @@ use crate::setup::Setup;
 
 /// How often time and the verdict are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// A target that failed is asked for nothing by itself for this long.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// What became of a job: which route, whether it was an announcement, how it went.
 type Done = (u32, bool, Result<(), Untold>);
@@ -32,8 +34,8 @@ struct Keeper<'a> {
     journal: Journal,
     done: mpsc::Sender<Done>,
     waiting: Vec<(u32, oneshot::Sender<Answer>)>,
-    /// What a target said last that it could not do.
-    failures: Vec<(String, String)>,
+    /// What a target said last that it could not do, and when.
+    failures: Vec<(String, String, Moment)>,
 }
 
 /// The journal: what is in it, and whether it can be written.
@@ -186,7 +188,9 @@ impl Keeper<'_> {
         let full = self.link.view().line_in_full;
         if full {
             for wanted in self.wanted(&config) {
-                if wanted.route.check(&config.own, &spared).is_err() {
+                let failed = |target: &str, since: Moment| target == wanted.target.name && now.since(since) < PAUSE;
+                let pausing = self.failures.iter().any(|(target, _, since)| failed(target, *since));
+                if pausing || wanted.route.check(&config.own, &spared).is_err() {
                     continue;
                 }
                 let before = self.book.views(now).len();
@@ -289,9 +293,9 @@ impl Keeper<'_> {
         let failed = outcome.as_ref().err().map(|untold| untold.why.clone());
         let Some(entry) = self.book.done(id, announce, outcome, clock::now()) else { return };
         let name = &entry.target.name;
-        self.failures.retain(|(target, _)| target != name);
+        self.failures.retain(|(target, ..)| target != name);
         if let Some(why) = failed {
-            self.failures.push((name.clone(), why));
+            self.failures.push((name.clone(), why, clock::now()));
         }
         self.say_entry(&entry);
     }
@@ -317,7 +321,7 @@ impl Keeper<'_> {
         let mut degraded = book.troubles();
         degraded.extend(self.journal.trouble.clone());
         let failures = self.failures.iter();
-        degraded.extend(failures.map(|(target, why)| format!("{target} was not told what to hand on: {why}")));
+        degraded.extend(failures.map(|(target, why, _)| format!("{target} was not told what to hand on: {why}")));
         *self.link.hand_on.degraded.lock() = degraded;
     }
 

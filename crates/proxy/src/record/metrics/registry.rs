@@ -70,6 +70,8 @@ pub struct Registry {
     pub(super) names: RwLock<Names>,
     pub(super) workers: Vec<(Arc<WorkerBlock>, Arc<AtomicBool>)>,
     pub(super) admission: Vec<Arc<AdmissionGauges>>,
+    /// Mitigations of connections.
+    pub(super) connections: AdmissionGauges,
     pub(super) upstream: Vec<Arc<UpstreamGauges>>,
     pub(super) reload_success: AtomicBool,
     pub(super) last_reload_unix_s: AtomicI64,
@@ -89,6 +91,7 @@ impl Registry {
             names: RwLock::default(),
             workers: (0..workers.clamp(1, WORKERS_MAX)).map(block).collect(),
             admission: (0..SERVICE_SLOTS).map(|_| Arc::default()).collect(),
+            connections: AdmissionGauges::default(),
             upstream: (0..UPSTREAM_SLOTS).map(|_| Arc::default()).collect(),
             reload_success: AtomicBool::new(true),
             last_reload_unix_s: AtomicI64::new(0),
@@ -137,6 +140,11 @@ impl Registry {
     #[must_use]
     pub fn admission(&self, service: ServiceSlot) -> Arc<AdmissionGauges> {
         self.admission[service.index()].clone()
+    }
+
+    /// Mitigations of connections at each step, in the order of the steps.
+    pub fn set_connection_mitigations(&self, counts: &[u32; guichet_core::signs::Step::ALL.len()]) {
+        self.connections.set_mitigations(counts);
     }
 
     /// Where the health of a server is set.
