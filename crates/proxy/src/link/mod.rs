@@ -12,13 +12,15 @@ mod watch;
 pub use hand_on::{HandOnOrder, HandOns, Proposal, Protocol as HandOnProtocol, ROUTE_STATES, Refused, RouteView};
 pub use read::{Figures, Reader};
 pub use view::{InterfaceView, LinkView, MeasureView};
-pub(crate) use watch::{LinkThread, Start};
+pub(crate) use watch::LinkThread;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+
+use crate::record::metrics::Registry;
 
 /// What the rest of the node sees of the link verdict.
 #[derive(Debug, Default)]
@@ -33,6 +35,13 @@ pub struct Link {
 }
 
 impl Link {
+    /// One that the metrics show.
+    pub(crate) fn shown_by(registry: &Registry) -> Arc<Self> {
+        let link = Arc::new(Self::default());
+        registry.set_link(link.clone());
+        link
+    }
+
     /// The last verdict.
     #[must_use]
     pub fn view(&self) -> Arc<LinkView> {

@@ -24,11 +24,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const END_WITHIN: Duration = Duration::from_secs(15);
 
 /// What the thread starts from.
-pub(crate) struct Start {
-    pub(crate) link: Arc<Link>,
-    pub(crate) setups: watch::Receiver<Arc<Setup>>,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) source: Arc<dyn AdminSource>,
+struct Start {
+    link: Arc<Link>,
+    setups: watch::Receiver<Arc<Setup>>,
+    registry: Arc<Registry>,
+    source: Arc<dyn AdminSource>,
 }
 
 /// The running thread.
@@ -42,7 +42,13 @@ impl LinkThread {
     ///
     /// # Errors
     /// An address of `[health]` cannot be bound, or the thread not started.
-    pub(crate) fn start(start: Start) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        link: Arc<Link>,
+        setups: watch::Receiver<Arc<Setup>>,
+        registry: Arc<Registry>,
+        source: Arc<dyn AdminSource>,
+    ) -> anyhow::Result<Self> {
+        let start = Start { link, setups, registry, source };
         let health = start.setups.borrow().config.health.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outside = outside::Outside::bind(&health)?;

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admin::AdminServer;
 use crate::admit::Sources;
 use crate::config::{self, Config, Protocol};
-use crate::link::{self, Link, LinkThread};
+use crate::link::{Link, LinkThread};
 use crate::listen;
 use crate::listen::caps::ConnectionCaps;
 use crate::listen::tls::CertificateStore;
@@ -113,8 +113,7 @@ impl Node {
         let (signs, inboxes) = Signs::new(keyed);
         let signs = Arc::new(signs);
         registry.set_signs(signs.clone());
-        let link = Arc::new(Link::default());
-        registry.set_link(link.clone());
+        let link = Link::shown_by(&registry);
         let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), &registry, None)?);
         raise_file_limit(setup.config.node.connections_max);
         crate::pages::warm();
@@ -164,9 +163,7 @@ impl Node {
             workers.push(thread.spawn(move || worker::run(start)).context("start a worker")?);
         }
         status.open.store(true, Ordering::Relaxed);
-        let setups_seen = setups.subscribe();
-        let start = link::Start { link, setups: setups_seen, registry: registry.clone(), source: status.clone() };
-        let link = LinkThread::start(start)?;
+        let link = LinkThread::start(link, setups.subscribe(), registry.clone(), status.clone())?;
         let file = path.to_owned();
         let (log, spans) = (writer, exporter);
         Ok(Self {
