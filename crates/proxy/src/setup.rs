@@ -13,6 +13,7 @@ use crate::admit::{Admission, Shared, Sources};
 use crate::classify::HostIndex;
 use crate::clock;
 use crate::config::{ClientKind, Config, Secret, Service};
+use crate::contract::{self, Contracts, OfService};
 use crate::forward::{Forwarder, PoolShared, TlsError};
 use crate::identify::{PartnerIndex, SessionSigner};
 use crate::listen::client_hello::ClientHelloInfo;
@@ -42,6 +43,10 @@ pub struct Setup {
     pub service_slots: Vec<ServiceSlot>,
     /// Places in the metrics, by position of the pool and of its server.
     pub server_slots: Vec<Vec<UpstreamSlot>>,
+    /// What all configurations share of contracts: orders, states, kept answers.
+    pub contracts: Arc<Contracts>,
+    /// Services as contracts see them, by position.
+    pub of_services: Vec<Arc<OfService>>,
     /// What the brain starts from.
     pub brain: BrainConfig,
     /// What passes are signed with, as are sessions.
@@ -53,11 +58,13 @@ impl Setup {
     ///
     /// # Errors
     /// A pool whose TLS material cannot be used.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the node that outlives configurations")]
     pub fn new(
         config: Config,
         seed: &[u8; 32],
         sources: Arc<Sources>,
         signs: Arc<Signs>,
+        contracts: Arc<Contracts>,
         registry: &Registry,
         former: Option<&Self>,
     ) -> Result<Self, TlsError> {
@@ -91,6 +98,8 @@ impl Setup {
             pools,
             service_slots,
             server_slots,
+            contracts,
+            of_services: contract::of_services(&config, former.map(|f| (&f.config, f.of_services.as_slice()))),
             brain,
             seed: Secret(*seed),
             config,

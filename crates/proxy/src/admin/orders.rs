@@ -82,6 +82,9 @@ pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &
         let detail = format!("orders carry the header {ORDER_HEADER}: 1, so that no page in a browser can give them");
         return Err((StatusCode::FORBIDDEN, "Not an order", detail));
     }
+    if super::contracts::PATHS.contains(&path) {
+        return super::contracts::obey(path, body, source);
+    }
     let signs = source.signs();
     match path {
         hand_on::PROPOSE | hand_on::CONFIRM | hand_on::WITHDRAW => hand_on::obey(path, body, source).await,

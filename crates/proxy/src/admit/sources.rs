@@ -180,6 +180,10 @@ const fn abuse_weight(reason: Reason) -> f32 {
         | Reason::UpstreamProtocol
         | Reason::UpstreamUnhealthy
         | Reason::UpstreamTls
+        | Reason::ServiceDown
+        | Reason::ServiceShut
+        | Reason::ReadOnly
+        | Reason::SwitchedOff
         | Reason::ClientGone
         | Reason::Draining
         | Reason::Internal => 0.0,

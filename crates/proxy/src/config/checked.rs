@@ -12,6 +12,7 @@ use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
 
 pub use super::checked_link::*;
+use super::contract::{Cache, Channel, Contract, RouteCache, SwitchOff};
 use crate::signs::{Atlas, Crawler};
 
 /// Everything `guichet serve` needs to know.
@@ -43,6 +44,10 @@ pub struct Config {
     pub link: Link,
     /// What balancers outside are told.
     pub health: OutsideHealth,
+    /// Other ways to do the same job.
+    pub channels: Vec<Arc<Channel>>,
+    /// The store of answers.
+    pub cache: Cache,
 }
 
 /// What holds for mitigations of all services.
@@ -395,6 +400,8 @@ pub struct Service {
     pub mitigations: SignsMode,
     /// Largest part of the traffic of proven standing that a refusal by signature may hit, 0 to 1.
     pub collateral_max: f64,
+    /// What is served when it is not there.
+    pub contract: Option<Contract>,
     /// Routes; the longest matching path wins.
     pub routes: Vec<Route>,
 }
@@ -418,6 +425,10 @@ pub struct Route {
     pub idempotent: bool,
     /// Who comes here.
     pub client_kind: ClientKind,
+    /// Which answers are kept.
+    pub cache: Option<RouteCache>,
+    /// Whether it can be switched off, and when it does so by itself.
+    pub switch_off: Option<SwitchOff>,
 }
 
 /// How a partner proves who it is.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use guichet_core::Criticality;
 
 use super::super::checked::{ClientKind, HostPattern, Route, Service, SessionRule};
+use super::super::contract::Channel;
 use super::super::findings::On;
 use super::super::problem::quoted;
 use super::super::raw;
@@ -14,17 +15,24 @@ use super::super::suggest;
 use super::super::tree::join;
 use super::{Checker, hosts, values};
 
-pub(super) fn services(raw: &raw::Config, c: &mut Checker<'_>) -> Option<Vec<Arc<Service>>> {
+pub(super) fn services(raw: &raw::Config, channels: &[Arc<Channel>], c: &mut Checker<'_>) -> Option<Vec<Arc<Service>>> {
     let mut services = Vec::new();
     for (name, one) in &raw.service {
         let at = join("service", name);
         values::name(On::Key, &at, name, c);
-        services.push(service(&at, name, one, raw, c).map(Arc::new));
+        services.push(service(&at, name, one, raw, channels, c).map(Arc::new));
     }
     services.into_iter().collect()
 }
 
-fn service(at: &str, name: &str, raw: &raw::Service, all: &raw::Config, c: &mut Checker<'_>) -> Option<Service> {
+fn service(
+    at: &str,
+    name: &str,
+    raw: &raw::Service,
+    all: &raw::Config,
+    channels: &[Arc<Channel>],
+    c: &mut Checker<'_>,
+) -> Option<Service> {
     let hosts: Vec<HostPattern> = raw
         .hosts
         .iter()
@@ -35,6 +43,9 @@ fn service(at: &str, name: &str, raw: &raw::Service, all: &raw::Config, c: &mut 
     concurrency(&format!("{at}.concurrency"), &raw.concurrency, c);
     let reserve = reserve(&format!("{at}.reserve"), &raw.reserve, c);
     let session = raw.session.as_ref().map(|session| session_rule(&format!("{at}.session"), session, c));
+    let contract = raw.contract.as_ref();
+    let contract =
+        contract.map(|one| super::contract::contract(&format!("{at}.contract"), &hosts, one, all, channels, c));
     let routes = routes(at, raw, c);
     if raw.partner_only && !all.partner.iter().any(|p| p.services.is_empty() || p.services.iter().any(|s| s == name)) {
         let cause = "only partners may come in, and no [[partner]] counts here: everybody is refused";
@@ -60,6 +71,7 @@ fn service(at: &str, name: &str, raw: &raw::Service, all: &raw::Config, c: &mut 
         passes: raw.passes,
         mitigations: values::mode(raw.mitigations.mode),
         collateral_max: raw.mitigations.collateral_max,
+        contract,
         routes,
     })
 }
@@ -152,6 +164,11 @@ fn routes(at: &str, service: &raw::Service, c: &mut Checker<'_>) -> Vec<Route> {
             body_bytes_max: raw.body_bytes_max.unwrap_or(service.body_bytes_max),
             idempotent: raw.idempotent,
             client_kind: client_kind(raw.client_kind.unwrap_or(service.client_kind)),
+            cache: raw.cache.as_ref().map(|cache| super::contract::route_cache(&format!("{key}.cache"), cache, c)),
+            switch_off: raw
+                .switch_off
+                .as_ref()
+                .map(|off| super::contract::switch_off(&format!("{key}.switch_off"), off, c)),
         });
     }
     routes

@@ -4,6 +4,7 @@
 //! A key without a default is required; that is said in `extend("required" = ...)`, so that one missing key does not
 //! hide the other problems of a file.
 
+mod contract;
 mod link;
 mod listen;
 mod serve;
@@ -14,6 +15,7 @@ use guichet_core::bounds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use contract::*;
 pub(super) use link::*;
 pub(super) use listen::*;
 pub(super) use serve::*;
@@ -60,6 +62,11 @@ pub(super) struct Config {
     pub(super) hand_on: Vec<HandOn>,
     /// What balancers outside are told.
     pub(super) health: OutsideHealth,
+    /// Other ways to do the same job, by name: contracts of services name them.
+    #[schemars(with = "BTreeMap<String, Channel>", extend("maxProperties" = bounds::CHANNELS_MAX))]
+    pub(super) channel: Named<Channel>,
+    /// The store of answers.
+    pub(super) cache: Cache,
 }
 
 /// What holds for mitigations of all services.

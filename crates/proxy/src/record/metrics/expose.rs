@@ -32,6 +32,7 @@ impl Registry {
         drop(names);
         self.passes(&mut out);
         self.link(&mut out);
+        self.contracts(&mut out);
         self.records(&mut out);
         process::expose(&mut out);
         out.finish()

@@ -13,6 +13,7 @@ use super::super::trace::TraceCounters;
 use super::counters::{LISTENER_SLOTS, SERVICE_SLOTS, UPSTREAM_SLOTS, WorkerBlock};
 use super::gauges::{AdmissionGauges, UpstreamGauges};
 use super::worker::WorkerMetrics;
+use crate::contract::Contracts;
 use crate::link::Link;
 use crate::signs::Signs;
 
@@ -79,6 +80,7 @@ pub struct Registry {
     pub(super) trace: OnceLock<Arc<TraceCounters>>,
     pub(super) signs: OnceLock<Arc<Signs>>,
     pub(super) link: OnceLock<Arc<Link>>,
+    pub(super) contracts: OnceLock<Arc<Contracts>>,
 }
 
 impl Registry {
@@ -99,6 +101,7 @@ impl Registry {
             trace: OnceLock::new(),
             signs: OnceLock::new(),
             link: OnceLock::new(),
+            contracts: OnceLock::new(),
         })
     }
 
@@ -177,6 +180,11 @@ impl Registry {
     /// Where passes are counted; the first call counts.
     pub fn set_signs(&self, signs: Arc<Signs>) {
         drop(self.signs.set(signs));
+    }
+
+    /// How services stand; the first call counts.
+    pub fn set_contracts(&self, contracts: Arc<Contracts>) {
+        drop(self.contracts.set(contracts));
     }
 
     /// The counters of the trace exporter; the first call counts.
