@@ -21,7 +21,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 17] = [
     Tool { name: "git", programs: &["git"], package: "git" },
     Tool { name: "C++ compiler (fuzzing)", programs: &["c++", "g++", "clang++"], package: "g++" },
     Tool { name: "python3 with pip", programs: &["python3"], package: "python3-pip" },
@@ -31,6 +31,9 @@ const TOOLS: [Tool; 14] = [
     Tool { name: "nginx", programs: &["nginx"], package: "nginx-light" },
     Tool { name: "haproxy", programs: &["haproxy"], package: "haproxy" },
     Tool { name: "postgresql", programs: &["pg_ctl", "pg_ctlcluster"], package: "postgresql" },
+    Tool { name: "ip and tc (network namespaces)", programs: &["tc"], package: "iproute2" },
+    Tool { name: "GoBGP", programs: &["gobgpd"], package: "gobgpd" },
+    Tool { name: "ExaBGP", programs: &["exabgp"], package: "exabgp" },
     Tool { name: "litmus (WebDAV)", programs: &["litmus"], package: "litmus" },
     Tool { name: "xmllint (feeds and alerts)", programs: &["xmllint"], package: "libxml2-utils" },
     Tool { name: "minisign", programs: &["minisign"], package: "minisign" },

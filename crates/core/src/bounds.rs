@@ -418,6 +418,35 @@ pub const CRAWLERS_MAX: usize = 64;
 /// Domains of one crawler.
 pub const CRAWLER_DOMAINS_MAX: usize = 16;
 
+// --- The link verdict and what is handed on ---
+
+/// Interfaces whose line is watched.
+pub const LINK_INTERFACES_MAX: usize = 16;
+/// Samples of the window over which rates are taken.
+pub const LINK_SAMPLES_MAX: usize = 64;
+/// Bytes of a file of the kernel's that are read.
+pub const LINK_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Own prefixes that the configuration declares.
+pub const OWN_PREFIXES_MAX: usize = 256;
+/// Targets to hand on to.
+pub const HAND_ON_TARGETS_MAX: usize = 8;
+/// Routes of all targets that stand, wait for the operator, or are being withdrawn.
+pub const HAND_ON_ROUTES_MAX: usize = 256;
+/// Routes that ended and are still told of.
+pub const HAND_ON_ENDED_MAX: usize = 64;
+/// Parts of the command of a target.
+pub const HAND_ON_ARGUMENTS_MAX: usize = 64;
+/// Bytes of what a target's program or server answers that are read.
+pub const HAND_ON_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the journal of routes that stand.
+pub const HAND_ON_JOURNAL_BYTES_MAX: usize = 1024 * 1024;
+/// Seconds that a route may stand at most before it must be asked for again: a day.
+pub const HAND_ON_TTL_S_MAX: u64 = 86_400;
+/// Connections of outside balancers that are answered at one time.
+pub const HEALTH_CONNECTIONS_MAX: usize = 64;
+
+const _: () = assert!(HAND_ON_ROUTES_MAX * 1024 <= HAND_ON_JOURNAL_BYTES_MAX, "a line of the journal is below 1 KiB");
+
 // --- Contracts: channels, the store of answers, orders ---
 
 /// Channels that can be declared.

@@ -15,6 +15,7 @@ mod gauge;
 mod health;
 mod lanes;
 mod limiter;
+pub mod link;
 mod node;
 mod posture;
 mod priority;

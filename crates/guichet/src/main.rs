@@ -3,6 +3,7 @@
 mod contracts;
 mod demo;
 mod notice;
+mod hand_on;
 mod operator;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -66,6 +67,18 @@ enum Command {
         node: operator::Node,
         #[command(subcommand)]
         action: operator::Pass,
+    },
+    /// Say where the trouble is (the line, this host, a service, or elsewhere), and what is done about it.
+    Status {
+        #[command(flatten)]
+        node: operator::Node,
+    },
+    /// See and order what others are asked to stop before it gets here.
+    HandOn {
+        #[command(flatten)]
+        node: operator::Node,
+        #[command(subcommand)]
+        action: hand_on::HandOn,
     },
     /// See how services stand, and put one in a state: `service portal read-only --until 18:00 --because "..."`.
     Service {
@@ -146,6 +159,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mitigations { node, action } => operator::mitigations(&node, &action),
         Command::Allow { node, action } => operator::allow(&node, &action),
         Command::Pass { node, action } => operator::pass(&node, &action),
+        Command::Status { node } => hand_on::status(&node),
+        Command::HandOn { node, action } => hand_on::hand_on(&node, &action),
         Command::Service { node, order } => contracts::service(&node, &order),
         Command::SwitchOff { node, order } => contracts::switch(&node, &order),
         Command::Explain { node, code } => operator::explain(&node, &code),

@@ -197,7 +197,7 @@ impl Node {
     }
 }
 
-fn seconds(span: jiff::SignedDuration) -> anyhow::Result<u64> {
+pub(crate) fn seconds(span: jiff::SignedDuration) -> anyhow::Result<u64> {
     let seconds = u64::try_from(span.as_secs()).unwrap_or(0);
     anyhow::ensure!(seconds > 0, "--for must be at least a second");
     Ok(seconds)
@@ -334,10 +334,10 @@ fn signature(m: &Value) -> String {
     parts.map(|part| format!("{}={}", word(&part["dimension"]), word(&part["value"]))).collect::<Vec<_>>().join(" & ")
 }
 
-fn word(value: &Value) -> &str {
+pub(crate) fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_default()
 }

@@ -13,6 +13,7 @@ pub mod contract;
 pub mod desk;
 pub mod forward;
 pub mod identify;
+pub mod link;
 pub mod listen;
 pub mod pages;
 pub mod passes;

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use serde_json::json;
 
 use super::source::AdminSource;
-use super::{contracts, host, orders};
+use super::{contracts, hand_on, host, orders};
 use crate::record::metrics::CONTENT_TYPE as METRICS_TYPE;
 
 const JSON: &str = "application/json";
@@ -23,6 +23,7 @@ const INDEX: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"
 <li><a href=\"/mitigations\">Mitigations</a> (JSON)</li>\n<li><a href=\"/allow\">Whom they never touch</a> (JSON)</li>\n\
 <li><a href=\"/notices\">Notices</a> (JSON)</li>\n\
 <li><a href=\"/contracts\">Services and their contracts</a> (JSON)</li>\n\
+<li><a href=\"/hand-on\">What is handed on</a> (JSON)</li>\n\
 <li><a href=\"/metrics\">Metrics</a> (Prometheus)</li>\n<li><a href=\"/health/live\">Liveness</a></li>\n\
 <li><a href=\"/health/ready\">Readiness</a></li>\n</ul>\n</main>\n</body>\n</html>\n";
 
@@ -86,13 +87,14 @@ fn look(
             | "/allow"
             | "/explain"
             | "/notices"
+            | "/hand-on"
             | "/contracts"
     );
     if !known {
         return problem(
             StatusCode::NOT_FOUND,
             "Not found",
-            "there are /metrics, /health/live, /health/ready, /status, /mitigations, /allow, /contracts, /notices and /explain?code=",
+            "there are /metrics, /health/live, /health/ready, /status, /mitigations, /allow, /contracts, /notices, /hand-on and /explain?code=",
         );
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
@@ -112,6 +114,7 @@ fn look(
         "/mitigations" => reply(Ok(orders::mitigations(source))),
         "/notices" => reply(orders::notices(source)),
         "/allow" => reply(Ok(orders::allowed(source))),
+        "/hand-on" => reply(Ok(hand_on::list(source))),
         "/contracts" => reply(Ok(contracts::list(source))),
         "/explain" => reply(orders::explain(uri.query().unwrap_or_default(), source)),
         "/health/live" => respond(StatusCode::OK, JSON, "{\"status\":\"live\"}\n"),

@@ -6,6 +6,7 @@
 mod answer;
 mod client;
 mod contracts;
+mod hand_on;
 mod host;
 mod orders;
 mod server;

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::hand_on;
 use super::source::AdminSource;
 use crate::clock;
 use crate::passes::{CODE_DAYS, CODE_USES};
@@ -62,7 +63,7 @@ struct OfNetwork {
 }
 
 /// Paths at which orders are taken.
-pub(super) const PATHS: [&str; 8] = [
+pub(super) const PATHS: [&str; 11] = [
     "/notices/order",
     "/mitigations/add",
     "/passes/issue",
@@ -71,6 +72,9 @@ pub(super) const PATHS: [&str; 8] = [
     "/mitigations/forbid",
     "/allow/add",
     "/allow/remove",
+    hand_on::PROPOSE,
+    hand_on::CONFIRM,
+    hand_on::WITHDRAW,
 ];
 
 /// Carries out an order.
@@ -84,6 +88,7 @@ pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &
     }
     let signs = source.signs();
     match path {
+        hand_on::PROPOSE | hand_on::CONFIRM | hand_on::WITHDRAW => hand_on::obey(path, body, source).await,
         "/mitigations/pin" => {
             let of: OfMitigation = read(body)?;
             let step = step(of.step.as_deref().unwrap_or_default())?;
@@ -288,7 +293,7 @@ fn span(for_s: Option<u64>) -> Result<u64, (StatusCode, &'static str, String)> {
     Ok(for_s)
 }
 
-fn network(text: &str) -> Result<IpNet, (StatusCode, &'static str, String)> {
+pub(super) fn network(text: &str) -> Result<IpNet, (StatusCode, &'static str, String)> {
     crate::identify::network(text).ok_or_else(|| {
         bad("'network' must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32".to_owned())
     })

@@ -6,6 +6,7 @@ use guichet_notices::Notices;
 use serde::Serialize;
 
 use crate::contract::{Contracts, ServiceState};
+use crate::link::{Link, LinkView};
 use crate::signs::Signs;
 
 /// Why the node should get no traffic now.
@@ -54,6 +55,8 @@ pub trait AdminSource: Send + Sync + 'static {
 
     /// The status page, if there is one.
     fn notices(&self) -> Option<Arc<Notices>>;
+    /// What is known of the link, and what is handed on.
+    fn link(&self) -> Arc<Link>;
 
     /// Orders about contracts; `None` before there is a configuration.
     fn contracts(&self) -> Option<Arc<Contracts>>;
@@ -93,6 +96,8 @@ pub struct Status {
     pub workers: usize,
     /// What does not work as it should and refuses no user, in words; empty when all is well.
     pub degraded: Vec<String>,
+    /// Where the trouble is.
+    pub link: LinkView,
     /// The last reload of the configuration.
     pub reload: ReloadStatus,
     /// Listeners.

@@ -44,6 +44,10 @@ impl AdminSource for Fake {
         format!("{uses}-{ends_s}")
     }
 
+    fn link(&self) -> Arc<crate::link::Link> {
+        Arc::default()
+    }
+
     fn signs(&self) -> Arc<Signs> {
         self.1.clone()
     }

@@ -11,6 +11,7 @@ use guichet_core::Criticality;
 use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
 
+pub use super::checked_link::*;
 use super::contract::{Cache, Channel, Contract, RouteCache, SwitchOff};
 use super::notices::Notices;
 use crate::signs::{Atlas, Crawler};
@@ -40,6 +41,10 @@ pub struct Config {
     pub partners: Vec<Arc<Partner>>,
     /// What holds for mitigations of all services.
     pub mitigations: Mitigations,
+    /// The link verdict and who can be handed on to.
+    pub link: Link,
+    /// What balancers outside are told.
+    pub health: OutsideHealth,
     /// Other ways to do the same job.
     pub channels: Vec<Arc<Channel>>,
     /// The store of answers.

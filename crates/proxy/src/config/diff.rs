@@ -43,6 +43,8 @@ impl Config {
         changes.note("limits", Effect::Reload, &old.limits, &new.limits);
         changes.note("log", Effect::Reload, &old.log, &new.log);
         changes.note("trace", Effect::Reload, &old.trace, &new.trace);
+        changes.note("link", Effect::Reload, &old.link, &new.link);
+        changes.note("health", Effect::Restart, &old.health, &new.health);
         changes.note("mitigations", Effect::Reload, &old.mitigations, &new.mitigations);
         // What is kept stays kept over a reload, so the store keeps its size and its folder.
         changes.note("cache", Effect::Restart, &old.cache, &new.cache);

@@ -9,6 +9,7 @@
 //! 4. warnings are handed on with the configuration; one error refuses all of it.
 
 mod checked;
+mod checked_link;
 mod checks;
 mod contract;
 mod diff;

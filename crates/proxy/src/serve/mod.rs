@@ -21,6 +21,7 @@ use crate::admin::AdminServer;
 use crate::admit::Sources;
 use crate::config::{self, Config, Protocol};
 use crate::contract::{self, Contracts};
+use crate::link::{Link, LinkThread};
 use crate::listen;
 use crate::listen::caps::ConnectionCaps;
 use crate::listen::tls::CertificateStore;
@@ -68,6 +69,7 @@ pub struct Node {
     certificates: Option<Arc<CertificateStore>>,
     status: Arc<NodeStatus>,
     admin: AdminServer,
+    link: LinkThread,
     log: LogWriter,
     spans: Option<SpanExporter>,
     notices: Option<Arc<Notices>>,
@@ -115,6 +117,7 @@ impl Node {
         let (signs, inboxes) = Signs::new(keyed);
         let signs = Arc::new(signs);
         registry.set_signs(signs.clone());
+        let link = Link::shown_by(&registry);
         let contracts = Arc::new(Contracts::new(&config.cache));
         registry.set_contracts(contracts.clone());
         let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), contracts, &registry, None)?);
@@ -134,6 +137,7 @@ impl Node {
             certificates_failing: None.into(),
             log: log.counters(),
             notices: notices.clone(),
+            link: link.clone(),
         });
         registry.set_reload(true, reload::unix_s());
         let admin = AdminServer::start(setup.config.admin.listen, status.clone())
@@ -167,6 +171,7 @@ impl Node {
             workers.push(thread.spawn(move || worker::run(start)).context("start a worker")?);
         }
         status.open.store(true, Ordering::Relaxed);
+        let link = LinkThread::start(link, setups.subscribe(), registry.clone(), status.clone())?;
         let file = path.to_owned();
         let (log, spans) = (writer, exporter);
         Ok(Self {
@@ -181,6 +186,7 @@ impl Node {
             certificates,
             status,
             admin,
+            link,
             log,
             spans,
             notices,
@@ -239,6 +245,7 @@ impl Node {
     /// Lets requests under way finish, and ends everything.
     fn stop(self) -> anyhow::Result<()> {
         self.status.draining.store(true, Ordering::Relaxed);
+        self.link.begin_stop();
         self.shutdown.send_replace(true);
         let mut outcome = Ok(());
         for worker in self.workers {
@@ -247,6 +254,11 @@ impl Node {
                 Ok(Err(error)) => outcome = Err(anyhow::Error::new(error).context("a worker failed")),
                 Err(_) => outcome = Err(anyhow::anyhow!("a worker panicked")),
             }
+        }
+        if !self.link.stop() {
+            outcome = outcome.and(Err(anyhow::anyhow!(
+                "not everything that was handed on could be withdrawn; the next start tries again"
+            )));
         }
         self.admin.stop(FLUSH_TIME);
         if let Some(spans) = self.spans {

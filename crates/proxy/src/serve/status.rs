@@ -16,6 +16,7 @@ use crate::admin::{
 use crate::clock;
 use crate::config::Service;
 use crate::contract::{Contracts, OfService, ServiceState, Told};
+use crate::link::Link;
 use crate::record::access_log::LogCounters;
 use crate::record::metrics::Registry;
 use crate::setup::Setup;
@@ -32,6 +33,7 @@ pub(super) struct NodeStatus {
     pub(super) certificates_failing: Mutex<Option<String>>,
     pub(super) log: Arc<LogCounters>,
     pub(super) notices: Option<Arc<Notices>>,
+    pub(super) link: Arc<Link>,
 }
 
 impl AdminSource for NodeStatus {
@@ -56,6 +58,7 @@ impl AdminSource for NodeStatus {
             uptime_s: clock::now().as_secs_f64(),
             workers: self.workers,
             degraded: self.degraded(),
+            link: (*self.link.view()).clone(),
             reload: self.reload.lock().clone(),
             listeners: self.listeners(&setup),
             services: services(&setup),
@@ -65,6 +68,10 @@ impl AdminSource for NodeStatus {
 
     fn issue_code(&self, uses: u16, ends_s: u64) -> String {
         self.setups.borrow().issue_code(uses, ends_s)
+    }
+
+    fn link(&self) -> Arc<Link> {
+        self.link.clone()
     }
 
     fn signs(&self) -> Arc<Signs> {
@@ -113,6 +120,7 @@ impl NodeStatus {
         if let Some(notices) = &self.notices {
             degraded.extend(notices.degraded());
         }
+        degraded.extend(self.link.degraded());
         degraded.extend(self.setups.borrow().contracts.store.degraded());
         let reload = self.reload.lock();
         if let (false, Some(error)) = (reload.success, &reload.error) {

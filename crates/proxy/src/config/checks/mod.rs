@@ -2,6 +2,7 @@
 
 mod contract;
 mod hosts;
+mod link;
 mod listener;
 mod node;
 mod notices;
@@ -63,6 +64,8 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
     hosts::covered(raw, names.as_ref(), &mut c);
     let partners = partner::partners(raw, &mut c);
     let mitigations = node::mitigations(&raw.mitigations, &mut c);
+    let link = link::link(raw, &mut c);
+    let health = link::health(&raw.health, &mut c);
     let cache = contract::cache(&raw.cache, &mut c);
     let notices = notices::notices(raw, services.as_deref(), &channels, &mut c);
     node::admin_apart(raw, &mut c);
@@ -78,6 +81,8 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
         services: services?,
         partners: partners?,
         mitigations,
+        link: link?,
+        health,
         channels,
         cache,
         notices,

@@ -5,6 +5,7 @@
 //! hide the other problems of a file.
 
 mod contract;
+mod link;
 mod listen;
 mod notices;
 mod serve;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use contract::*;
+pub(super) use link::*;
 pub(super) use listen::*;
 pub(super) use notices::*;
 pub(super) use serve::*;
@@ -55,6 +57,13 @@ pub(super) struct Config {
     pub(super) partner: Vec<Partner>,
     /// What holds for mitigations of all services.
     pub(super) mitigations: Mitigations,
+    /// The link verdict: whether the line, this host or a service is full.
+    pub(super) link: Link,
+    /// Those who can stop traffic before it gets here.
+    #[schemars(length(max = bounds::HAND_ON_TARGETS_MAX))]
+    pub(super) hand_on: Vec<HandOn>,
+    /// What balancers outside are told.
+    pub(super) health: OutsideHealth,
     /// Other ways to do the same job, by name: contracts of services name them.
     #[schemars(with = "BTreeMap<String, Channel>", extend("maxProperties" = bounds::CHANNELS_MAX))]
     pub(super) channel: Named<Channel>,

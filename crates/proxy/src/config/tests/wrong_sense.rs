@@ -311,3 +311,74 @@ fn what_only_goes_wrong_together() {
     let warnings = load_in(&world).expect("an expired certificate is a warning").warnings;
     assert!(warnings[0].cause.contains("has expired"), "{warnings:?}");
 }
+
+/// What a right `[[hand_on]]` needs, with one part replaced.
+fn hand_on(old: &str, new: &str) -> String {
+    let good = "[link]\nown = [\"192.0.2.0/24\"]\njournal = \"journal\"\n[[hand_on]]\nname = \"provider\"\nkind = \"gobgp\"\naction = \"blackhole\"\nnext_hop = \"192.0.2.1\"\npropose_for = [\"192.0.2.10\"]\n";
+    assert_eq!(good.matches(old).count(), 1, "'{old}' must be there once");
+    format!("{GOOD}{}", good.replacen(old, new, 1))
+}
+
+#[test]
+fn the_link_and_what_is_handed_on() {
+    for (old, new, key, cause, mend) in [
+        (
+            "192.0.2.0/24\"]",
+            "192.0.2.0/24\", »\"128.0.0.0/1\"]",
+            "link.own[1]",
+            "nobody owns that much",
+            "name the prefixes",
+        ),
+        ("own =", "procfs = »\"proc\"\nown =", "link.procfs", "no absolute path", "\"/proc\""),
+        (
+            "own =",
+            "interface = [{ name = »\"eth 0\", rate_mbit = 1 }]\nown =",
+            "link.interface[0].name",
+            "cannot be the name",
+            "ip link",
+        ),
+        (
+            "own =",
+            "interface = [{ name = \"a\", rate_mbit = 1 }, { name = »\"a\", rate_mbit = 1 }]\nown =",
+            "link.interface[1].name",
+            "declared twice",
+            "keep one",
+        ),
+        ("name = \"provider\"", "name = »\"Provider\"", "hand_on[0].name", "cannot be a name", "'provider'"),
+        ("\"192.0.2.1\"", "»\"\"", "hand_on[0].next_hop", "no address", "next hop"),
+        ("[\"192.0.2.10\"]", "[»\"192.0.3.0/24\"]", "hand_on[0].propose_for[0]", "not in [link] own", "declare it"),
+        (
+            "kind = \"gobgp\"",
+            "kind = \"command\"\ncommand = »[\"\"]",
+            "hand_on[0].command",
+            "no command",
+            "name the program",
+        ),
+        (
+            "kind = \"gobgp\"",
+            "kind = \"webhook\"\nsecret_file = \"site.key\"\nurl = »\"ftp://x\"",
+            "hand_on[0].url",
+            "nothing that can be posted to",
+            "https://",
+        ),
+        (
+            "kind = \"gobgp\"",
+            "kind = \"webhook\"\nurl = \"http://x/\"\nsecret_file = »\"none\"",
+            "hand_on[0].secret_file",
+            "cannot read",
+            "openssl rand",
+        ),
+    ] {
+        check_text(&hand_on(old, new), key, cause, mend);
+    }
+    let without = hand_on("own = [\"192.0.2.0/24\"]\n", "").replace("name = \"provider\"", "name = »\"provider\"");
+    let without = without.replace("propose_for = [\"192.0.2.10\"]\n", "");
+    check_text(&without, "hand_on[0].name", "nothing that could be announced", "[link] own");
+    let unwritten = hand_on("journal = \"journal\"\n", "").replace("name = \"provider\"", "name = »\"provider\"");
+    check_text(&unwritten, "hand_on[0].name", "after a crash", "dry_run");
+    let alone = hand_on("next_hop =", "confirm = »false\nnext_hop =");
+    check_warning_text(&alone, "without anybody being asked", "leave it true");
+    let config = load_in(&world(&hand_on("[link]", "[link]"))).unwrap_or_else(|report| panic!("{report}")).config;
+    assert_eq!(config.link.targets.len(), 1);
+    assert!(config.link.journal.is_some_and(|path| path.is_absolute()), "beside the configuration");
+}

@@ -31,6 +31,7 @@ impl Registry {
         self.upstreams(&mut out, &names);
         drop(names);
         self.passes(&mut out);
+        self.link(&mut out);
         self.contracts(&mut out);
         self.records(&mut out);
         process::expose(&mut out);

@@ -8,6 +8,7 @@ mod counters;
 mod expose;
 mod gauges;
 mod goodput;
+mod link;
 mod process;
 mod registry;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::counters::{LISTENER_SLOTS, SERVICE_SLOTS, UPSTREAM_SLOTS, WorkerBlock
 use super::gauges::{AdmissionGauges, UpstreamGauges};
 use super::worker::WorkerMetrics;
 use crate::contract::Contracts;
+use crate::link::Link;
 use crate::signs::Signs;
 
 macro_rules! slot {
@@ -78,6 +79,7 @@ pub struct Registry {
     pub(super) log: OnceLock<Arc<LogCounters>>,
     pub(super) trace: OnceLock<Arc<TraceCounters>>,
     pub(super) signs: OnceLock<Arc<Signs>>,
+    pub(super) link: OnceLock<Arc<Link>>,
     pub(super) contracts: OnceLock<Arc<Contracts>>,
 }
 
@@ -98,6 +100,7 @@ impl Registry {
             log: OnceLock::new(),
             trace: OnceLock::new(),
             signs: OnceLock::new(),
+            link: OnceLock::new(),
             contracts: OnceLock::new(),
         })
     }
