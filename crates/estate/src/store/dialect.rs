@@ -6,6 +6,9 @@ use sqlx::postgres::PgConnectOptions;
 use std::fmt;
 use std::str::FromStr;
 
+/// The environment variable that says what `--database` says, out of sight of who lists the machine's processes.
+pub(crate) const DATABASE_VARIABLE: &str = "GUICHET_DATABASE";
+
 /// A PostgreSQL database, by its connection string; each service has a schema of its own in it.
 #[derive(Clone)]
 pub struct Database {
