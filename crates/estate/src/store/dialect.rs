@@ -91,7 +91,7 @@ END$f$;
 ";
 
 /// Tables, indexes and triggers as SQLite has them, for PostgreSQL. Text compares by bytes, as there.
-pub(super) fn tables(sqlite: &str) -> String {
+pub(crate) fn tables(sqlite: &str) -> String {
     statements(sqlite).map(|statement| self::statement(statement.trim())).collect()
 }
 

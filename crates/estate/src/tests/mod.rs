@@ -111,6 +111,22 @@ impl Lab {
         Place { dir: self.dir.path(), database: self.database.as_ref() }
     }
 
+    /// Changes the store behind the service's back: statements as SQLite has them.
+    async fn behind(&self, sql: &str) {
+        let mut sql = sql.to_owned();
+        if self.database.is_some() {
+            sql = crate::store::dialect::tables(&sql);
+            // A trigger is named after its table.
+            if let Some(at) = sql.find("DROP TRIGGER ") {
+                let name = sql[at + 13..].split(';').next().unwrap().to_owned();
+                sql = sql.replacen(&name, &format!("{name} ON {}", name.rsplit_once('_').unwrap().0), 1);
+            }
+        }
+        let mut tx = self.kit.store.begin().await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
         for (name, value) in headers {

@@ -56,12 +56,6 @@ impl Owner {
     }
 }
 
-async fn change(lab: &Lab, sql: &'static str) {
-    let mut tx = lab.kit.store.begin().await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
-}
-
 /// Flips one bit of what is sealed of a document.
 async fn flip(lab: &Lab, id: &str) {
     let mut tx = lab.kit.store.begin().await.unwrap();
@@ -123,7 +117,7 @@ async fn what_was_altered_is_not_given_out() {
         if sql.is_empty() {
             flip(&lab, "doc-0001-1").await;
         } else {
-            change(&lab, sql).await;
+            lab.behind(sql).await;
         }
         let id = if what == "its owner" { "doc-0002-1" } else { "doc-0001-1" };
         let answer = owner.get(&format!("/documents/{id}")).await.wrong(500, "internal");
@@ -204,7 +198,7 @@ async fn a_link_works_as_often_and_as_long_as_was_said() {
     assert_eq!(owner.trail("doc-0001-1").await[2..], [by_link.clone(), by_link], "each use stands in the trail");
 
     let expired = make(9).await.right(201, "share").json()["path"].as_str().unwrap().to_owned();
-    change(&lab, "UPDATE link SET expires_ms = 1 WHERE uses = 0").await;
+    lab.behind("UPDATE link SET expires_ms = 1 WHERE uses = 0").await;
     lab.ask("POST", &expired, &[], "").await.wrong(404, "link-gone");
     let ended = make(9).await.right(201, "share").json();
     let end = format!("/links/{}", ended["id"].as_str().unwrap());
@@ -251,7 +245,7 @@ async fn the_trail_is_a_chain_that_shows_what_was_taken_out() {
     ] {
         let lab = Lab::new(Service::Vault).await;
         assert_eq!(broken(&lab).await, [""; 0]);
-        change(&lab, sql).await;
+        lab.behind(sql).await;
         let told = broken(&lab).await;
         assert!(told.iter().any(|told| told.contains(words)), "{told:?}");
     }
