@@ -1,5 +1,6 @@
 //! The scenario as it is written: TOML, every key known, nothing checked yet.
 
+use super::raw_fault::RawFault;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub struct RawScenario {
     /// Who comes.
     #[serde(default)]
     pub population: Vec<RawPopulation>,
+    /// What goes wrong in the estate, and when.
+    #[serde(default)]
+    pub fault: Vec<RawFault>,
     /// What must hold; a failed one makes the exit status 1.
     #[serde(default)]
     pub expect: Vec<RawExpect>,
@@ -351,6 +355,9 @@ pub struct RawExpect {
     pub p99_ms_max: Option<f64>,
     /// Requests of real clients that met a refusal or an error, at most.
     pub refused_real_max: Option<u64>,
+    /// Of those who asked the service while a fault of it lasted, the share that was told something of use, at least: the
+    /// right answer, a stale one with its age, or a page that names other ways. `phase` does not matter.
+    pub told_min: Option<f64>,
     /// Milliseconds from onset to protection, at most (of the front; `service` and `phase` do not matter).
     pub time_to_protect_ms_max: Option<u64>,
 }

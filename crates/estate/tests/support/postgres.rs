@@ -122,7 +122,8 @@ pub(crate) fn again(variable: &str, wanted: impl Fn(&str) -> bool) {
     let program = std::env::current_exe().unwrap();
     let listed = Command::new(&program).args(["--list", "--format", "terse"]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    let tests: Vec<_> = listed.lines().filter_map(|line| line.strip_suffix(": test")).filter(|name| wanted(name)).collect();
+    let tests: Vec<_> =
+        listed.lines().filter_map(|line| line.strip_suffix(": test")).filter(|name| wanted(name)).collect();
     assert!(!tests.is_empty(), "no test to run again: {listed}");
     let postgres = Postgres::start();
     let next = AtomicUsize::new(0);
