@@ -35,6 +35,7 @@ pub(crate) const REGISTRIES: [Registry; 2] = [
             ("authlib", "1.9.10"),
             ("karrio", "2026.1.32"),
             ("karrio-laposte", "2026.1.32"),
+            ("mmdb_writer", "0.2.7"),
             ("pyiso20022", "1.6.2"),
             ("pyiso8583", "4.0.1"),
             ("requests", "2.34.2"),

@@ -335,6 +335,8 @@ pub const AHEAD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes that features, samples and memories take at most, over all services and workers: 64 MiB.
 pub const SIGNS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a database of autonomous systems or countries.
+pub const ADDRESS_DATABASE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Values in the conjunction of one signature.
 pub const SIGNATURE_PARTS_MAX: usize = 4;
 /// Mitigations of one service at one time.
@@ -419,3 +421,48 @@ pub const CRAWLER_LOOKUPS_WAITING_MAX: usize = 256;
 pub const CRAWLERS_MAX: usize = 64;
 /// Domains of one crawler.
 pub const CRAWLER_DOMAINS_MAX: usize = 16;
+
+// --- Contracts: channels, the store of answers, orders ---
+
+/// Channels that can be declared.
+pub const CHANNELS_MAX: usize = 64;
+/// Bytes of a text for people in the configuration: a name, opening hours, an address.
+pub const WORDS_BYTES_MAX: usize = 300;
+/// Other ways that one contract names.
+pub const CONTRACT_WAYS_MAX: usize = 16;
+/// Services that one contract needs.
+pub const CONTRACT_NEEDS_MAX: usize = 16;
+/// Bytes of a fallback page of the operator's own.
+pub const FALLBACK_FILE_BYTES_MAX: usize = 256 * 1024;
+/// Seconds for which an answer may be served beyond its time: 30 days.
+pub const STALE_S_MAX: u64 = 30 * 86_400;
+/// Query parameters of one route that make another answer.
+pub const CACHE_QUERY_PARAMETERS_MAX: usize = 16;
+/// Request headers that answers of one route may vary by.
+pub const CACHE_VARY_MAX: usize = 8;
+/// Bytes of the key of a kept answer; a longer one is not kept.
+pub const CACHE_KEY_BYTES_MAX: usize = 2048;
+/// Bytes of all answers that are kept in memory: 64 GiB.
+pub const CACHE_BYTES_MAX: u64 = 64 << 30;
+/// Answers that are kept.
+pub const CACHE_ENTRIES_MAX: usize = 1 << 20;
+/// Bytes of one answer that is kept.
+pub const CACHE_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of the folder of kept answers: 1 TiB.
+pub const CACHE_DISK_BYTES_MAX: u64 = 1 << 40;
+/// Fetches that others wait for at one time; beyond it each asks for itself.
+pub const COLLAPSED_FETCHES_MAX: usize = 4096;
+/// Requests that wait for one fetch; beyond it each asks for itself.
+pub const COLLAPSED_WAITERS_MAX: usize = 8192;
+/// Answers that wait to be written to the folder; beyond it they are kept in memory only.
+pub const CACHE_WRITES_WAITING_MAX: usize = 256;
+/// Files of the folder that are read back at a start.
+pub const CACHE_FILES_MAX: usize = CACHE_ENTRIES_MAX;
+/// Switches of services and routes that operators have ordered, in force at one time.
+pub const CONTRACT_ORDERS_MAX: usize = 1024;
+/// Bytes of why an operator ordered something.
+pub const BECAUSE_BYTES_MAX: usize = 300;
+
+// Answers are gathered within the budget of what is read ahead.
+const _: () = assert!(CACHE_ANSWER_BYTES_MAX <= AHEAD_BYTES_MAX);
+const _: () = assert!(CACHE_KEY_BYTES_MAX <= TARGET_BYTES_MAX);

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::bounds::{H2_STREAMS_MAX, MITIGATION_EVENTS_MAX, QUEUE_PER_SERVICE_MAX, SAMPLES_EVERYWHERE, SERVICES_MAX};
 use crate::room::{Crowding, RoomWatch};
-use crate::signs::{Doing, Event, InForce, Memory, Mitigation, ServiceSigns, Signature, SignsConfig, Step};
+use crate::signs::{Doing, Event, InForce, Memory, Mitigation, Sample, ServiceSigns, Signature, SignsConfig, Step};
 use crate::surge::SurgeWatch;
 use crate::thresholds::thresholds;
 use crate::{
@@ -52,6 +52,8 @@ pub struct BrainConfig {
     pub services: Vec<ServiceConfig>,
     /// The node's own bound on requests in flight.
     pub node: NodeRules,
+    /// How signatures of connections are found and used.
+    pub connections: SignsConfig,
     /// Chance comes from it: which samples are remembered.
     pub seed: u64,
 }
@@ -66,8 +68,6 @@ const GAIN_MAX: f32 = 8.0;
 const LIGHT_BUCKETS: usize = 5;
 /// More of them than this multiple of what is left is a crowd.
 const CROWDED: f32 = 1.1;
-/// Below this part of the limit in flight, a service has room for more people.
-const ROOM_SHARE: f32 = 0.7;
 /// Lots are drawn anew at this interval.
 const LOT_EPOCH_US: u64 = 15_000_000;
 /// Pace taken as human before enough calm was seen, and the bounds of what can be learned.
@@ -87,6 +87,8 @@ pub struct Brain {
     services: Vec<ServiceBrain>,
     surges: SurgeWatch,
     signs: Vec<ServiceSigns>,
+    /// Those of connections, before anything is asked for.
+    door: ServiceSigns,
     /// People of proven standing over all services.
     everywhere: Memory,
     mitigations_born: u32,
@@ -109,6 +111,7 @@ impl Brain {
         });
         Self {
             signs: signs.collect(),
+            door: ServiceSigns::new(ServiceId::DOOR, config.connections.clone(), config.seed ^ 0xD002),
             services,
             surges: SurgeWatch::default(),
             everywhere: Memory::new(SAMPLES_EVERYWHERE, EVERYWHERE_TURNOVER_S, config.seed),
@@ -126,6 +129,7 @@ impl Brain {
             generation: self.generation,
             services: self.services.iter().zip(&self.signs).map(|(s, signs)| self.rules(now, s, signs)).collect(),
             node: self.node.clone(),
+            connections: self.door.in_force().into(),
         }
     }
 
@@ -168,8 +172,25 @@ impl Brain {
             let samples = seen.samples.samples();
             signs.tick(now, &doing, samples, elsewhere, &mut self.mitigations_born, &mut self.events);
         }
+        self.follow_connections(now, window);
         let surplus = self.events.len().saturating_sub(MITIGATION_EVENTS_MAX);
         self.events.drain(..surplus);
+    }
+
+    /// Connections that fail or stall have no service: they are compared with those of whoever is vouched for anywhere.
+    fn follow_connections(&mut self, now: Moment, window: &Window) {
+        let vouched_for = window.services.iter().flat_map(|seen| seen.samples.samples());
+        let vouched_for = vouched_for.filter(|s| s.standing >= Standing::Known);
+        // Partners too: whoever looks like them must not be refused before it can show its certificate.
+        let vouched_for = vouched_for.map(|s| Sample { standing: Standing::Session, ..*s });
+        let samples: Vec<Sample> = window.connections.samples().iter().copied().chain(vouched_for).collect();
+        let doing = Doing {
+            span: window.span,
+            pressure: Pressure::Calm,
+            turned_away: self.door.is_unusual(),
+            capacity_per_s: 0.0,
+        };
+        self.door.tick(now, &doing, &samples, &[], &mut self.mitigations_born, &mut self.events);
     }
 
     /// What befell mitigations since the last call, oldest first; at most [`MITIGATION_EVENTS_MAX`].
@@ -179,12 +200,17 @@ impl Brain {
 
     /// All mitigations, also those that are only watched.
     pub fn mitigations(&self) -> impl Iterator<Item = &Mitigation> {
-        self.signs.iter().flat_map(|signs| signs.mitigations())
+        self.signs.iter().chain([&self.door]).flat_map(|signs| signs.mitigations())
     }
 
     /// Holds a mitigation at a step until then. Whether there is one of this id.
     pub fn pin(&mut self, id: u32, step: Step, now: Moment, until: Moment) -> bool {
-        let found = self.signs.iter_mut().flat_map(|signs| signs.mitigations_mut()).find(|m| m.id == id);
+        let found = self
+            .signs
+            .iter_mut()
+            .chain([&mut self.door])
+            .flat_map(|signs| signs.mitigations_mut())
+            .find(|m| m.id == id);
         let Some(mitigation) = found else { return false };
         let before = mitigation.step;
         mitigation.pin(step, now, until);
@@ -194,7 +220,8 @@ impl Brain {
         true
     }
 
-    /// Acts on a signature of the operator's at a service until then; the id, or `None` where there is no such service or
+    /// Acts on a signature of the operator's at a service, or at [`ServiceId::DOOR`], until then; the id, or `None` where
+    /// there is no such service or
     /// all its places are held by the operator.
     pub fn order(
         &mut self,
@@ -204,14 +231,21 @@ impl Brain {
         now: Moment,
         until: Moment,
     ) -> Option<u32> {
-        let signs = self.signs.get_mut(service.index())?;
+        let signs = if service == ServiceId::DOOR { &mut self.door } else { self.signs.get_mut(service.index())? };
         signs.order(signature, step, now, until, &mut self.mitigations_born, &mut self.events)
     }
 
     /// Ends a mitigation, and forbids its signature until then (`None`: for five minutes). Whether there is one of this
     /// id.
     pub fn end(&mut self, id: u32, now: Moment, until: Option<Moment>) -> bool {
-        self.signs.iter_mut().any(|signs| signs.end(id, now, until, &mut self.events))
+        self.signs.iter_mut().chain([&mut self.door]).any(|signs| signs.end(id, now, until, &mut self.events))
+    }
+
+    /// Takes over what a former brain learned of connections, and their mitigations.
+    pub fn adopt_connections(&mut self, former: &Self) {
+        let config = self.door.config().clone();
+        self.door = former.door.clone();
+        self.door.reconfigure(ServiceId::DOOR, config);
     }
 
     /// Takes over what a former brain learned of a service, and its mitigations: for a reload of the configuration.
@@ -289,7 +323,7 @@ impl ServiceBrain {
         if self.config.waiting_room {
             let crowding = Crowding {
                 crowded: self.pressure == Pressure::Pressed && self.is_crowded(),
-                has_room: !saturated && seen.inflight.mean < ROOM_SHARE * self.limiter.limit() as f32,
+                used: self.throughput_per_s / self.capacity_per_s.max(1e-3),
                 full: saturated,
                 capacity_per_s: self.capacity_per_s,
             };

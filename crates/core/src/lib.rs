@@ -12,6 +12,7 @@ mod criticality;
 mod decide;
 pub mod demand;
 mod gauge;
+mod health;
 mod lanes;
 mod limiter;
 mod node;
@@ -38,6 +39,7 @@ pub use decide::{
 };
 pub use demand::{DemandHistogram, TierDemand};
 pub use gauge::{Gauge, Level};
+pub use health::{Health, HealthMachine, Patience, Seen};
 pub use lanes::{Ask, Lanes, Offer, Slot, Ticket, Wake, Woken};
 pub use limiter::{Limiter, LimiterConfig, LimiterSample};
 pub use node::{NodeGate, NodeSlot};

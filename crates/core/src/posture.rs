@@ -195,6 +195,8 @@ pub struct Posture {
     pub services: Vec<Rules>,
     /// The node's own bound.
     pub node: NodeRules,
+    /// Mitigations of connections, whatever service they are for, harshest first.
+    pub connections: Arc<[InForce]>,
 }
 
 impl Posture {
@@ -202,6 +204,12 @@ impl Posture {
     #[must_use]
     pub fn rules(&self, service: ServiceId) -> Option<&Rules> {
         self.services.get(service.index())
+    }
+
+    /// The harshest mitigation of connections that one matches.
+    #[must_use]
+    pub fn connection_mitigation(&self, features: &Features) -> Option<&InForce> {
+        self.connections.iter().find(|m| m.signature.matches(features))
     }
 
     /// How hard the most pressed service is pressed.

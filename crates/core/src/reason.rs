@@ -138,6 +138,24 @@ const WAIT: VisitorText = VisitorText {
     text_en: "More people want to use this service than it can serve at once. You keep your place, and it will be your turn.",
     text_fr: "Plus de personnes souhaitent utiliser ce service qu'il ne peut en servir à la fois. Vous gardez votre place, votre tour viendra.",
 };
+const SHUT: VisitorText = VisitorText {
+    title_en: "This service is closed for now",
+    title_fr: "Ce service est fermé pour le moment",
+    text_en: "We have closed this service for a while. Nothing was lost and nothing was sent.",
+    text_fr: "Nous avons fermé ce service pour un temps. Rien n'est perdu, rien n'a été envoyé.",
+};
+const READ_ONLY: VisitorText = VisitorText {
+    title_en: "For now you can read here, not change anything",
+    title_fr: "Pour le moment, vous pouvez consulter mais rien modifier",
+    text_en: "What you sent was not taken, and nothing was changed. Reading goes on as usual.",
+    text_fr: "Votre envoi n'a pas été pris en compte et rien n'a été modifié. La consultation reste possible.",
+};
+const SWITCHED_OFF: VisitorText = VisitorText {
+    title_en: "This function is switched off for now",
+    title_fr: "Cette fonction est désactivée pour le moment",
+    text_en: "We have switched it off for a while, so that everything else here keeps working.",
+    text_fr: "Nous l'avons désactivée pour un temps, afin que tout le reste continue de fonctionner.",
+};
 
 // name = code, status, label, fault, problem type, Retry-After in seconds (0: none), operator's text, visitor's text
 reasons! {
@@ -251,6 +269,8 @@ reasons! {
     UpstreamUnhealthy = 505, 503, "upstream_unhealthy", Upstream, "upstream-unreachable", 10, "no healthy server in the upstream pool", UNREACHABLE;
     /// The upstream's TLS could not be verified.
     UpstreamTls = 506, 502, "upstream_tls", Upstream, "upstream-unreachable", 10, "TLS to the upstream failed", UNREACHABLE;
+    /// The service is down, by what was measured: its contract answered.
+    ServiceDown = 507, 503, "service_down", Upstream, "upstream-unreachable", 30, "the service is down by measurement, so its contract answered", UNREACHABLE;
 
     /// The client went away before the answer.
     ClientGone = 600, 499, "client_gone", Client, "client-closed-request", 0, "client closed the connection before the answer", BUSY;
@@ -258,6 +278,12 @@ reasons! {
     Draining = 601, 503, "draining", Operator, "temporary-reduced-capacity", 1, "node is draining", CLOSING;
     /// Something in the door itself failed.
     Internal = 602, 500, "internal", Ours, "internal-error", 5, "internal error", UNREACHABLE;
+    /// The operator shut the service, or put its contract in force.
+    ServiceShut = 603, 503, "service_shut", Operator, "service-shut", 300, "an operator shut the service or ordered its fallback", SHUT;
+    /// The service can be read only, for now.
+    ReadOnly = 604, 503, "read_only", Operator, "read-only", 120, "the service is read-only: by order, or because one that it needs is away", READ_ONLY;
+    /// A costly feature is switched off, for now.
+    SwitchedOff = 605, 503, "switched_off", Operator, "switched-off", 120, "the route is switched off: by order, or while the service is pressed", SWITCHED_OFF;
 }
 
 #[cfg(test)]

@@ -103,8 +103,8 @@ impl RoomCounts {
 pub(crate) struct Crowding {
     /// More light strangers come than the service has room for.
     pub(crate) crowded: bool,
-    /// The service has room for more requests now.
-    pub(crate) has_room: bool,
+    /// Part of what it can take that it does now, 0 to 1.
+    pub(crate) used: f32,
     /// It has more requests than it can take.
     pub(crate) full: bool,
     /// Requests a second that it can take; 0: not known.
@@ -116,9 +116,13 @@ const OPEN_AFTER: Duration = Duration::from_secs(4);
 const CLOSE_AFTER: Duration = Duration::from_secs(5);
 /// Requests of one visit, as a first guess at how many people a second the service can take.
 const REQUESTS_PER_VISIT: f32 = 6.0;
-/// How fast the rate of entries follows what the service can take: multiplied each second.
-const FASTER_PER_S: f32 = 1.25;
-const SLOWER_PER_S: f32 = 0.7;
+/// The rate of entries is cut by so much when the service is full, and then left alone for as long as it takes until that
+/// shows: people look every few seconds whether it is their turn, and ask for more pages later.
+const CUT: f32 = 0.8;
+const CUT_SHOWS_AFTER: Duration = Duration::from_secs(9);
+/// Else it grows by so much a second, times what is missing to the use that is aimed at.
+const USED_AIM: f32 = 0.9;
+const FOLLOW_PER_S: f32 = 0.1;
 /// Time constant of the rate that is told to those who wait.
 const TOLD_S: f32 = 10.0;
 
@@ -140,6 +144,7 @@ struct Open {
     rate_per_s: f32,
     told_per_s: f32,
     empty_since: Option<Moment>,
+    cut_at: Moment,
 }
 
 impl RoomWatch {
@@ -173,8 +178,10 @@ impl RoomWatch {
             }
             Some(open) => {
                 open.take(now, counts);
-                open.follow(span_s, crowding);
-                open.advance(now, span_s);
+                if open.since_ms(now) >= ROOM_SHUFFLE_S * 1000 {
+                    open.follow(now, span_s, crowding);
+                    open.advance(now, span_s);
+                }
                 if open.is_over(now, crowding) {
                     *self = Self::default();
                 }
@@ -194,6 +201,7 @@ impl Open {
             rate_per_s,
             told_per_s: rate_per_s,
             empty_since: None,
+            cut_at: Moment(0),
         }
     }
 
@@ -220,24 +228,23 @@ impl Open {
         self.line[at] += places as f32;
     }
 
-    /// More may enter while there is room, fewer while there is none.
-    fn follow(&mut self, span_s: f32, crowding: &Crowding) {
-        let factor = if crowding.full {
-            SLOWER_PER_S.powf(span_s)
-        } else if crowding.has_room {
-            FASTER_PER_S.powf(span_s)
-        } else {
-            1.0
-        };
-        self.rate_per_s = (self.rate_per_s * factor).clamp(0.2, crowding.capacity_per_s.max(1.0));
-    }
-
-    /// Lets the next ones in. Nobody enters before all who came at the opening have drawn their place.
-    fn advance(&mut self, now: Moment, span_s: f32) {
-        let since_ms = self.since_ms(now);
-        if since_ms < ROOM_SHUFFLE_S * 1000 {
+    /// More may enter while the service could do more, fewer while it can't.
+    fn follow(&mut self, now: Moment, span_s: f32, crowding: &Crowding) {
+        if now.since(self.cut_at) < CUT_SHOWS_AFTER {
             return;
         }
+        if crowding.full {
+            self.cut_at = now;
+            self.rate_per_s *= CUT;
+        } else {
+            self.rate_per_s *= (FOLLOW_PER_S * (USED_AIM - crowding.used) * span_s).exp();
+        }
+        self.rate_per_s = self.rate_per_s.clamp(0.2, crowding.capacity_per_s.max(1.0));
+    }
+
+    /// Lets the next ones in.
+    fn advance(&mut self, now: Moment, span_s: f32) {
+        let since_ms = self.since_ms(now);
         let mut left = self.rate_per_s * span_s;
         let mut let_in = 0.0;
         while left > 0.0 && self.front < since_ms {
@@ -296,7 +303,7 @@ mod tests {
     }
 
     fn crowding(crowded: bool, full: bool) -> Crowding {
-        Crowding { crowded, has_room: !full, full, capacity_per_s: 60.0 }
+        Crowding { crowded, used: if full { 1.0 } else { 0.3 }, full, capacity_per_s: 60.0 }
     }
 
     /// A room that opened at 2,000 ms.

@@ -5,6 +5,9 @@
 pub struct ServiceId(pub u16);
 
 impl ServiceId {
+    /// No service: the door itself, where connections are told apart before anything is asked for.
+    pub const DOOR: Self = Self(u16::MAX);
+
     /// Position in tables with one entry a service.
     #[must_use]
     pub const fn index(self) -> usize {

@@ -103,13 +103,19 @@ pub struct Window {
     pub span: Duration,
     /// By [`ServiceId::index`].
     pub services: Vec<ServiceWindow>,
+    /// Connections that failed or stall, a few of them.
+    pub connections: SampleBag,
 }
 
 impl Window {
     /// Empty counters for this many services.
     #[must_use]
     pub fn new(services: usize) -> Self {
-        Self { span: Duration::ZERO, services: vec![ServiceWindow::default(); services] }
+        Self {
+            span: Duration::ZERO,
+            services: vec![ServiceWindow::default(); services],
+            connections: SampleBag::default(),
+        }
     }
 
     /// The counters of a service.
@@ -122,12 +128,14 @@ impl Window {
         for (a, b) in self.services.iter_mut().zip(&other.services) {
             a.merge(b);
         }
+        self.connections.merge(&other.connections);
         self.span = self.span.max(other.span);
     }
 
     /// Sets all to nothing; keeps the memory.
     pub fn clear(&mut self) {
         self.span = Duration::ZERO;
+        self.connections.clear();
         for service in &mut self.services {
             service.clear();
         }

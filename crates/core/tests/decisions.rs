@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use guichet_core::signs::SignsConfig;
 use guichet_core::{
     Asking, Brain, BrainConfig, Criticality, Decision, Level, Moment, NodeRules, Posture, Pressure, Reason, Rules,
     ServiceConfig, ServiceId, SourceKey, SourceView, Standing, Standing3, TierRule, Window, decide,
@@ -152,7 +153,12 @@ fn tick(brain: &mut Brain, n: u64, light: u32, heavy: u32, completed: u32) -> Po
 
 fn brain() -> Brain {
     let node = NodeRules { limit: 100, floors: [0; 4] };
-    Brain::new(&BrainConfig { services: vec![ServiceConfig::default()], node, seed: 1 })
+    Brain::new(&BrainConfig {
+        services: vec![ServiceConfig::default()],
+        node,
+        connections: SignsConfig::default(),
+        seed: 1,
+    })
 }
 
 #[test]
@@ -179,7 +185,12 @@ fn the_brain_reacts_within_one_tick_and_relaxes_when_it_is_over() {
 #[test]
 fn services_are_bulkheads() {
     let node = NodeRules { limit: 100, floors: [0; 4] };
-    let mut brain = Brain::new(&BrainConfig { services: vec![ServiceConfig::default(); 2], node, seed: 1 });
+    let mut brain = Brain::new(&BrainConfig {
+        services: vec![ServiceConfig::default(); 2],
+        node,
+        connections: SignsConfig::default(),
+        seed: 1,
+    });
     let quiet = brain.posture(Moment(0)).services[1].clone();
     for n in 0..100 {
         let posture = tick(&mut brain, n, 20, 2000, 60);
@@ -198,14 +209,15 @@ fn a_window_without_a_span_changes_nothing() {
 
 #[test]
 fn signatures_that_are_off_take_no_samples() {
-    use guichet_core::signs::{SignsConfig, SignsMode};
+    use guichet_core::signs::SignsMode;
     let node = NodeRules { limit: 100, floors: [0; 4] };
     let service = |mode| {
         let signs = SignsConfig { mode, ..SignsConfig::default() };
         ServiceConfig { signs, ..ServiceConfig::default() }
     };
     let services = [SignsMode::On, SignsMode::DryRun, SignsMode::Off].map(service).to_vec();
-    let posture = Brain::new(&BrainConfig { services, node, seed: 1 }).posture(Moment(0));
+    let posture =
+        Brain::new(&BrainConfig { services, node, connections: SignsConfig::default(), seed: 1 }).posture(Moment(0));
     let samples: Vec<_> = posture.services.iter().map(|rules| rules.samples_per_tick).collect();
     assert!(samples[0] > 0 && samples[1] == samples[0] && samples[2] == 0, "{samples:?}");
 }

@@ -118,6 +118,37 @@ fn a_crowd_is_not_an_attack() {
     assert!(good as f64 >= 0.95 * could, "{good} of {could}:\n{}", report.table(&scenario));
 }
 
+/// Four times as many as there is room for: everybody waits in turn, enters, and is then served; nobody who was there before
+/// or has a session waits, and what is told to those who wait is about right.
+#[test]
+fn a_crowd_in_the_waiting_room_is_let_in_one_after_the_other() {
+    for seed in seeds().into_iter().take(2) {
+        let scenario = Scenario::named("crowd-waits", 100_000, 200.0, FLOOD_PER_S).expect("one of SCENARIOS");
+        let report = play_node(&scenario, 0, seed);
+        let place = || format!("SEED={seed}: {:?}\n{}", report.broken, report.table(&scenario));
+        assert!(report.broken.is_empty(), "{}", place());
+        assert!(report.rooms_opened >= 1 && report.waited > 1_000, "{}", place());
+        // New visitors come to the end, and take their turn like the rest.
+        assert!(report.still_waiting * 20 <= report.waited, "{}", place());
+        assert!(report.promises > 500 && report.promises_kept as f64 >= 0.9 * report.promises as f64, "{}", place());
+        for (name, least) in [("sessions", 0.999), ("rails", 0.999), ("emergency", 0.999), ("regulars", 0.95)] {
+            for phase in Phase::ALL {
+                assert!(report.goodput(at(&scenario, name), phase) >= least, "{name} in {phase:?}, {}", place());
+            }
+        }
+        let crowd = at(&scenario, "crowd");
+        for phase in Phase::ALL {
+            let Some(count) = report.counts.get(&(crowd, phase)) else { continue };
+            let held = count.refused.get(&Reason::WaitingRoom).copied().unwrap_or(0);
+            let (came, served) = (count.sent - held, count.good);
+            // Those who come before it opens, a few seconds, share what there is.
+            if phase != Phase::Onset {
+                assert!(served as f64 >= 0.9 * came as f64, "{served} of {came} in {phase:?}, {}", place());
+            }
+        }
+    }
+}
+
 /// Seconds from the onset of an attack until a mitigation was in force, for each seed.
 fn in_force_after(name: &str, seconds: f64, from: impl Fn(&Scenario) -> f64, within_s: f64) {
     for seed in seeds() {

@@ -21,6 +21,24 @@ pub(crate) fn broken(scenario: &Scenario, score: &FrontScore) -> Vec<String> {
         if let Some(least) = expect.told_min {
             list.extend(untold(score, expect, least));
         }
+        if let Some(most) = expect.attack_reached_share_max {
+            let got = score.attack.reached as f64 / score.attack.sent.max(1) as f64;
+            if got > most {
+                list.push(format!(
+                    "{}: {got:.3} of the attack reached a service, expected at most {most}",
+                    score.front
+                ));
+            }
+        }
+        if let Some(most) = expect.refused_real_share_max {
+            let of_scope = rows(score, expect).filter(|row| in_scope(&expect.scope, row));
+            let (refused, of) = of_scope.fold((0, 0), |sum, row| (sum.0 + row.refused_real, sum.1 + row.offered));
+            if refused as f64 > most * of as f64 {
+                let share =
+                    format!("{refused} of {of} real requests met a refusal, expected a share of at most {most}");
+                list.push(format!("{}: {share}", score.front));
+            }
+        }
         for row in rows(score, expect).filter(|row| in_scope(&expect.scope, row)) {
             list.extend(faults(expect, row).into_iter().map(|fault| {
                 format!("{}: {} ({}, {}): {fault}", score.front, row.service, row.criticality, row.phase)

@@ -109,6 +109,7 @@ impl Place<'_> {
             services: &services,
             ports,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            faults: !self.scenario.faults.is_empty(),
             guichet_exe: &self.settings.guichet_exe,
         };
         let running = front.start(&context).with_context(|| format!("{} did not start", front.name()))?;

@@ -43,10 +43,14 @@ pub(crate) fn scores(scenario: &Scenario, points: &[Point]) -> Vec<VisitorScore>
     let mut list = Vec::new();
     for fault in &scenario.faults {
         let name = SERVICES[fault.service].name;
+        // Up to the neighbouring faults of the same service: what they do is told in their own rows.
+        let others = || scenario.faults.iter().filter(|other| other.service == fault.service);
+        let former_ms = others().map(|other| other.until_ms).filter(|ms| *ms <= fault.from_ms).max().unwrap_or(0);
+        let next_ms = others().map(|other| other.from_ms).filter(|ms| *ms >= fault.until_ms).min().unwrap_or(total_ms);
         let windows = [
-            ("before", 0, fault.from_ms),
+            ("before", former_ms, fault.from_ms),
             ("during", fault.from_ms, fault.until_ms),
-            ("after", fault.until_ms, total_ms),
+            ("after", fault.until_ms, next_ms),
         ];
         for (phase, from_ms, until_ms) in windows {
             for (service, own) in [(name, true), ("others", false)] {

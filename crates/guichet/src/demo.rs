@@ -283,6 +283,7 @@ fn config_text(arguments: &DemoArgs, dir: &Path) -> String {
             let _ = writeln!(text, "session = {{ cookie = \"{name}_session\" }}");
         }
     }
+    text.push_str(include_str!("demo_contracts.toml"));
     text
 }
 

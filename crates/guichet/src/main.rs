@@ -1,5 +1,6 @@
 //! The `guichet` command: the front door, its checks, its demo and its drills.
 
+mod contracts;
 mod demo;
 mod operator;
 
@@ -65,6 +66,20 @@ enum Command {
         #[command(subcommand)]
         action: operator::Pass,
     },
+    /// See how services stand, and put one in a state: `service portal read-only --until 18:00 --because "..."`.
+    Service {
+        #[command(flatten)]
+        node: operator::Node,
+        #[command(flatten)]
+        order: contracts::Service,
+    },
+    /// Switch a costly feature off for a while, so that the rest of its service lives: `switch-off portal /search --for 2h`.
+    SwitchOff {
+        #[command(flatten)]
+        node: operator::Node,
+        #[command(flatten)]
+        order: contracts::Switch,
+    },
     /// Say what a reference code on a visitor's page means.
     Explain {
         #[command(flatten)]
@@ -120,6 +135,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mitigations { node, action } => operator::mitigations(&node, &action),
         Command::Allow { node, action } => operator::allow(&node, &action),
         Command::Pass { node, action } => operator::pass(&node, &action),
+        Command::Service { node, order } => contracts::service(&node, &order),
+        Command::SwitchOff { node, order } => contracts::switch(&node, &order),
         Command::Explain { node, code } => operator::explain(&node, &code),
         Command::Demo(arguments) => demo::run(&arguments).map(done),
         Command::Drill(arguments) => guichet_drill::run(&arguments, &fronts()),

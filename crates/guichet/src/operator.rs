@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub(crate) struct Node {
     /// Address of the node's admin listener ([admin] listen).
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8444", env = "GUICHET_ADMIN", global = true)]
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     /// Print what the node answers, as JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -36,7 +36,7 @@ pub(crate) enum Mitigations {
     },
     /// Act on a signature of your own, such as: add portal challenge agent=Floodmaker method=GET.
     Add {
-        /// Service.
+        /// Service; * for connections, before any service is asked for.
         service: String,
         /// The step: observe, deprioritise, challenge, limit or refuse.
         step: String,
@@ -190,7 +190,7 @@ pub(crate) fn explain(node: &Node, code: &str) -> anyhow::Result<ExitCode> {
 }
 
 impl Node {
-    fn print(&self, value: &Value, words: impl FnOnce() -> String) -> anyhow::Result<ExitCode> {
+    pub(crate) fn print(&self, value: &Value, words: impl FnOnce() -> String) -> anyhow::Result<ExitCode> {
         let text = if self.json { format!("{value:#}\n") } else { words() };
         std::io::stdout().lock().write_all(text.as_bytes())?;
         Ok(ExitCode::SUCCESS)

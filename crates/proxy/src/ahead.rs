@@ -101,6 +101,24 @@ impl<B: HttpBody<Data = Bytes> + Unpin> Ahead<B> {
         }
     }
 
+    /// All of it in one piece, if it was read to its end and had no trailers.
+    #[must_use]
+    pub fn whole(&self) -> Option<Bytes> {
+        let ended = self.rest.as_ref().is_none_or(HttpBody::is_end_stream);
+        if !ended || self.trailers.is_some() {
+            return None;
+        }
+        match self.pieces.len() {
+            0 => Some(Bytes::new()),
+            1 => self.pieces.front().cloned(),
+            _ => {
+                let mut all = bytes::BytesMut::with_capacity(self.pieces.iter().map(Bytes::len).sum());
+                self.pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+                Some(all.freeze())
+            }
+        }
+    }
+
     /// Whether all of it was read.
     #[must_use]
     pub fn is_whole(&self) -> bool {

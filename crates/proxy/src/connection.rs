@@ -27,6 +27,8 @@ pub struct Connection {
     pub tls: Option<TlsInfo>,
     /// HTTP/2 fingerprint (SETTINGS | WINDOW_UPDATE | PRIORITY | pseudo-header order), once seen.
     pub h2_fingerprint: std::cell::OnceCell<String>,
+    /// What it looks like, as [`crate::desk::Desk::look`] told.
+    pub looks: Option<Arc<crate::signs::ConnectionLooks>>,
     /// Features that are the same for all its requests, once looked at.
     pub signs: std::cell::OnceCell<crate::signs::ConnectionSigns>,
     /// Set by the protocol guards: the current request is malformed and must be refused with this reason, then closed.

@@ -1,6 +1,8 @@
 //! The seam between the protocol drivers of `listen` and the rest of the pipeline.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use guichet_core::Reason;
 use http::{Request, Response};
@@ -8,6 +10,8 @@ use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::connection::Connection;
+use crate::listen::client_hello::ClientHelloInfo;
+use crate::signs::ConnectionLooks;
 
 /// What serves requests and hears of connections that ended in refusal. One per worker, not `Send`.
 pub trait Desk: 'static {
@@ -19,8 +23,35 @@ pub trait Desk: 'static {
     ) -> impl Future<Output = Response<Body>> + 'static;
 
     /// A connection was refused or ended for a reason before or between requests (`source` is the best known client
-    /// address). Must not block.
-    fn connection_refused(&self, source: std::net::SocketAddr, listener: &str, reason: Reason);
+    /// address, `looks` what [`Desk::look`] told if it came that far). Must not block.
+    fn connection_refused(&self, source: SocketAddr, listener: &str, reason: Reason, looks: Option<&ConnectionLooks>);
+
+    /// Looks at a connection, before any cryptography is paid for, and with the ClientHello where there is one.
+    fn look(&self, hello: Option<&ClientHelloInfo>, client: SocketAddr) -> Option<Arc<ConnectionLooks>> {
+        let _ = (hello, client);
+        None
+    }
+
+    /// Whether a connection that looks like this may go on.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_connect(&self, looks: &ConnectionLooks) -> Result<(), Reason> {
+        let _ = looks;
+        Ok(())
+    }
+
+    /// A connection keeps the door waiting (`ending`: what it will end for, if it goes on like this; `noted`: whether it is
+    /// to be noted, about once a second for each). True: it is to be closed now.
+    fn stalls(&self, looks: &ConnectionLooks, ending: Reason, noted: bool) -> bool {
+        let _ = (looks, ending, noted);
+        false
+    }
+
+    /// Whether connections that stall may have to be closed at present.
+    fn closes_stalled(&self) -> bool {
+        false
+    }
 
     /// A connection opened (after TLS) or closed.
     fn connection_opened(&self, connection: &Connection);

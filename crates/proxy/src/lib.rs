@@ -9,6 +9,7 @@ pub mod classify;
 pub mod clock;
 pub mod config;
 pub mod connection;
+pub mod contract;
 pub mod desk;
 pub mod forward;
 pub mod identify;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use guichet_core::bounds::{ANSWER_AHEAD_BYTES_MAX, REQUEST_AHEAD_BYTES_MAX};
-use guichet_core::{Reason, Standing};
+use guichet_core::{Fault, Reason, Standing};
 use http::header::SET_COOKIE;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
@@ -21,12 +21,13 @@ use crate::body::Body;
 use crate::classify::{Class, Classified, classify, covers};
 use crate::config::UpstreamProtocol;
 use crate::connection::Connection;
+use crate::contract::{self, After, Course, Going, Refetch};
 use crate::desk::Desk as _;
 use crate::forward::{Arrival, BodyBounds, Forwarder, Job, Outcome, Scheme};
 use crate::identify::{Accepted, PROOF_COOKIE, identify, issued, set_own};
 use crate::pages::redirect_to_https;
 use crate::passes::{self, Holder};
-use crate::record::Trail;
+use crate::record::{RequestId, Trail};
 use crate::setup::WorkerSetup;
 use crate::signs::Looks;
 use crate::worker::Worker;
@@ -69,7 +70,9 @@ pub(crate) async fn serve(
             if let Some(class) = &rejected.class {
                 trail.note_class(class);
             }
-            worker.note_abuse(rejected.identified.client, rejected.reason);
+            let identified = &rejected.identified;
+            let looks = identified.accepted.connection.looks.as_deref();
+            worker.note_abuse(identified.client, rejected.reason, looks);
             return trail.refuse(rejected.reason);
         }
     };
@@ -80,41 +83,126 @@ pub(crate) async fn serve(
         return at_desk(&setup, trail, classified).await;
     }
 
-    if too_many_streams(&worker, &classified) {
+    let over_tls = trail.over_tls();
+    let head = &mut classified.identified.accepted.head;
+    let going = match contract::before(&setup.shared, &classified.class, head, over_tls).await {
+        Course::Forward(going) => going,
+        Course::Refused(reason) => return trail.refuse(reason),
+        Course::Answered(response, told, refetch) => {
+            if let Some(refetch) = refetch {
+                tokio::task::spawn_local(revalidate(worker, setup, trail.id(), classified, refetch));
+            }
+            trail.note_told(told);
+            return trail.follow(response);
+        }
+    };
+    go(&worker, &setup, trail, classified, going).await
+}
+
+/// Asks for a slot, and for the answer.
+async fn go(
+    worker: &Rc<Worker>,
+    setup: &Rc<WorkerSetup>,
+    mut trail: Trail,
+    mut classified: Classified,
+    going: Going,
+) -> Response<Body> {
+    if too_many_streams(worker, &classified) {
         return trail.refuse(Reason::TooManyStreams);
     }
-    if let Err(reason) = read_ahead(&worker, &setup, &mut classified).await {
+    if let Err(reason) = read_ahead(worker, setup, &mut classified).await {
         return trail.refuse(reason);
     }
     let partner = classified.identified.partner.as_ref().map(|partner| partner.name.as_str());
-    let verdict = {
-        let looks = Looks {
-            hash: shared.signs.hash,
-            head: &classified.identified.accepted.head,
-            connection: &classified.identified.accepted.connection,
-            client: classified.identified.client,
-            class: &classified.class,
-        };
-        setup.admission.admit(&looks, partner).await
-    };
+    let verdict = setup.admission.admit(&looks(setup, &classified), partner).await;
     trail.note_admission(verdict.account, verdict.queued.as_micros() as u64, verdict.mitigation);
     let permit = match verdict.permit {
         Ok(permit) => permit,
-        Err(reason) => return trail.refuse(reason),
+        Err(reason) => return instead(setup, trail, &going, reason),
     };
 
     let class = classified.class.clone();
-    let outcome = forward(&setup, &trail, permit, classified).await;
+    trail.write_trace(&mut classified.identified.accepted.head.headers);
+    let outcome = forward(setup, trail.id(), permit, classified).await;
     trail.note_facts(outcome.facts);
-    match outcome.result {
-        Ok(mut response) => {
-            prove_session(&setup, &trail, &class, &mut response);
-            match take_answer(&worker, response).await {
-                Ok(response) => trail.follow(response),
-                Err(reason) => trail.refuse(reason),
+    let response = match outcome.result {
+        Ok(response) => response,
+        Err(failure) => {
+            if failure.reason.fault() == Fault::Upstream {
+                setup.shared.of_services[class.service_position].note(false);
             }
+            return instead(setup, trail, &going, failure.reason);
         }
-        Err(failure) => trail.refuse(failure.reason),
+    };
+    let mut response = match contract::after(&setup.shared, &class, &going, response) {
+        After::Pass(response) => response,
+        After::Refuse(reason) => return trail.refuse(reason),
+        After::Instead(response, told) => {
+            trail.note_told(told);
+            return trail.follow(response);
+        }
+    };
+    prove_session(setup, &trail, &class, &mut response);
+    let kept = contract::keep(&setup.shared, &class, going, response, worker.ahead()).await;
+    let taken = match kept {
+        Ok(response) => take_answer(worker, response).await,
+        Err(reason) => Err(reason),
+    };
+    match taken {
+        Ok(response) => trail.follow(response),
+        Err(reason) => trail.refuse(reason),
+    }
+}
+
+/// A kept answer in place of an error, or else what is said of the error.
+fn instead(setup: &WorkerSetup, trail: Trail, going: &Going, reason: Reason) -> Response<Body> {
+    match contract::failed(&setup.shared, going, reason) {
+        Some((response, told)) => {
+            trail.note_told(told);
+            trail.follow(response)
+        }
+        None => trail.refuse(reason),
+    }
+}
+
+/// Fetches a newer answer behind one that was served beyond its time. It asks for a slot like everybody.
+async fn revalidate(
+    worker: Rc<Worker>,
+    setup: Rc<WorkerSetup>,
+    id: RequestId,
+    mut classified: Classified,
+    refetch: Refetch,
+) {
+    let verdict = setup.admission.admit(&looks(&setup, &classified), None).await;
+    let Ok(permit) = verdict.permit else { return };
+    let class = classified.class.clone();
+    let going = refetch.going(&mut classified.identified.accepted.head);
+    let outcome = forward(&setup, id, permit, classified).await;
+    let answered = match outcome.result {
+        Ok(response) => response,
+        Err(failure) => {
+            if failure.reason.fault() == Fault::Upstream {
+                setup.shared.of_services[class.service_position].note(false);
+            }
+            return;
+        }
+    };
+    if let After::Pass(response) = contract::after(&setup.shared, &class, &going, answered) {
+        // Whether or not it is kept, nobody waits for it.
+        drop(contract::keep(&setup.shared, &class, going, response, worker.ahead()).await);
+    }
+}
+
+/// What a request looks like.
+fn looks<'a>(setup: &'a WorkerSetup, classified: &'a Classified) -> Looks<'a> {
+    let accepted = &classified.identified.accepted;
+    Looks {
+        hash: setup.shared.signs.hash,
+        head: &accepted.head,
+        connection: &accepted.connection,
+        client: classified.identified.client,
+        class: &classified.class,
+        atlas: &setup.shared.config.mitigations.atlas,
     }
 }
 
@@ -204,11 +292,11 @@ async fn take_answer(worker: &Worker, response: Response<Body>) -> Result<Respon
 }
 
 /// Makes the job out of what was found out, and lets `forward` do it.
-async fn forward(setup: &Rc<WorkerSetup>, trail: &Trail, permit: Permit, classified: Classified) -> Outcome {
+async fn forward(setup: &Rc<WorkerSetup>, id: RequestId, permit: Permit, classified: Classified) -> Outcome {
     let Classified { identified, class } = classified;
     let accepted = identified.accepted;
     let limits = &setup.shared.config.limits;
-    let id = trail.id().to_string();
+    let id = id.to_string();
     let job = Job {
         upstream: class.service.upstream,
         arrival: Arrival {
@@ -228,9 +316,7 @@ async fn forward(setup: &Rc<WorkerSetup>, trail: &Trail, permit: Permit, classif
         },
         cookies_hidden: COOKIES_HIDDEN,
     };
-    let mut head = accepted.head;
-    trail.write_trace(&mut head.headers);
-    let request = Request::from_parts(head, accepted.body);
+    let request = Request::from_parts(accepted.head, accepted.body);
     let forwarder = setup.forwarder.clone();
     Lingering::new(async move { exchange(&forwarder, permit, job, request).await }).await
 }

@@ -1,5 +1,6 @@
 //! Everything that follows from one configuration: made at start and at each reload, then only read.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,13 @@ use crate::admit::{Admission, Shared, Sources};
 use crate::classify::HostIndex;
 use crate::clock;
 use crate::config::{ClientKind, Config, Secret, Service};
+use crate::contract::{self, Contracts, OfService};
 use crate::forward::{Forwarder, PoolShared, TlsError};
 use crate::identify::{PartnerIndex, SessionSigner};
+use crate::listen::client_hello::ClientHelloInfo;
 use crate::passes::{Passes, TokenSigner};
 use crate::record::metrics::{Registry, ServiceSlot, UpstreamSlot};
-use crate::signs::Signs;
+use crate::signs::{ConnectionLooks, Signs};
 
 /// What all workers share of one configuration.
 pub struct Setup {
@@ -40,6 +43,10 @@ pub struct Setup {
     pub service_slots: Vec<ServiceSlot>,
     /// Places in the metrics, by position of the pool and of its server.
     pub server_slots: Vec<Vec<UpstreamSlot>>,
+    /// What all configurations share of contracts: orders, states, kept answers.
+    pub contracts: Arc<Contracts>,
+    /// Services as contracts see them, by position.
+    pub of_services: Vec<Arc<OfService>>,
     /// What the brain starts from.
     pub brain: BrainConfig,
     /// What passes are signed with, as are sessions.
@@ -51,11 +58,13 @@ impl Setup {
     ///
     /// # Errors
     /// A pool whose TLS material cannot be used.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the node that outlives configurations")]
     pub fn new(
         config: Config,
         seed: &[u8; 32],
         sources: Arc<Sources>,
         signs: Arc<Signs>,
+        contracts: Arc<Contracts>,
         registry: &Registry,
         former: Option<&Self>,
     ) -> Result<Self, TlsError> {
@@ -89,6 +98,8 @@ impl Setup {
             pools,
             service_slots,
             server_slots,
+            contracts,
+            of_services: contract::of_services(&config, former.map(|f| (&f.config, f.of_services.as_slice()))),
             brain,
             seed: Secret(*seed),
             config,
@@ -97,6 +108,17 @@ impl Setup {
 }
 
 impl Setup {
+    /// What a connection looks like. It is spared where it asks for what is critical or for partners only.
+    #[must_use]
+    pub fn look(&self, hello: Option<&ClientHelloInfo>, client: IpAddr) -> ConnectionLooks {
+        let mut looks = ConnectionLooks::new(self.signs.hash, &self.config.mitigations.atlas, hello, client);
+        let asked = hello.and_then(|hello| hello.sni.as_deref()).and_then(|name| self.hosts.find(name));
+        looks.spared = asked
+            .and_then(|at| self.config.services.get(at))
+            .is_some_and(|service| service.partner_only || service.criticality == Criticality::Critical);
+        looks
+    }
+
     /// A new code that lets somebody in for whom nothing else works, good for `uses` passes until `ends_s`.
     #[must_use]
     pub fn issue_code(&self, uses: u16, ends_s: u64) -> String {
@@ -121,6 +143,11 @@ fn brain_config(config: &Config, seed: &[u8; 32]) -> BrainConfig {
     BrainConfig {
         services: config.services.iter().map(|s| service_config(s)).collect(),
         node: NodeRules { limit, floors },
+        connections: SignsConfig {
+            mode: config.mitigations.connections,
+            challenges: false,
+            collateral_max: config.mitigations.connections_collateral_max as f32,
+        },
         // Which samples are remembered must not be foreseen; the other half of the seed is that of the hashes.
         seed: u64::from_le_bytes([seed[8], seed[9], seed[10], seed[11], seed[12], seed[13], seed[14], seed[15]]),
     }

@@ -28,7 +28,7 @@ use crate::pipeline;
 use crate::record::Recorder;
 use crate::record::metrics::{ListenerSlot, Registry};
 use crate::setup::{Setup, WorkerSetup};
-use crate::signs::Word;
+use crate::signs::{ConnectionLooks, Word};
 
 /// How often a worker hands its counters to the brain.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -125,9 +125,34 @@ impl Worker {
         }
     }
 
-    /// A client broke a protocol: its account is told.
-    pub(crate) fn note_abuse(&self, client: IpAddr, reason: Reason) {
-        self.setup().shared.admission.sources.connection_ended(client, reason, clock::now());
+    /// A client broke a protocol: its account is told, and signatures look at it.
+    pub(crate) fn note_abuse(&self, client: IpAddr, reason: Reason, looks: Option<&ConnectionLooks>) {
+        let setup = self.setup();
+        if !setup.shared.admission.sources.connection_ended(client, reason, clock::now()) {
+            return;
+        }
+        match looks {
+            Some(looks) => setup.admission.note_incident(looks, reason),
+            None => setup.admission.note_incident(&setup.shared.look(None, client.to_canonical()), reason),
+        }
+    }
+
+    /// What is done about connections that look like this: nothing about who is spared, known or allowed.
+    fn connection_step(&self, looks: &ConnectionLooks) -> Step {
+        let setup = self.setup.borrow();
+        let shared = &setup.shared;
+        let posture = shared.admission.posture.load();
+        let now = clock::now();
+        match posture.connection_mitigation(&looks.features) {
+            Some(m)
+                if !looks.spared
+                    && !shared.admission.sources.is_known(looks.client, now)
+                    && !shared.signs.allowed.allows(looks.client, now) =>
+            {
+                m.step
+            }
+            _ => Step::Observe,
+        }
     }
 }
 
@@ -140,9 +165,35 @@ impl Desk for Worker {
         pipeline::serve(self, connection, request)
     }
 
-    fn connection_refused(&self, source: SocketAddr, listener: &str, reason: Reason) {
+    fn connection_refused(&self, source: SocketAddr, listener: &str, reason: Reason, looks: Option<&ConnectionLooks>) {
         self.recorder.metrics().connection_refused(self.listener_slot(listener), reason);
-        self.note_abuse(source.ip(), reason);
+        self.note_abuse(source.ip(), reason, looks);
+    }
+
+    fn look(&self, hello: Option<&ClientHelloInfo>, client: SocketAddr) -> Option<Arc<ConnectionLooks>> {
+        Some(Arc::new(self.setup.borrow().shared.look(hello, client.ip().to_canonical())))
+    }
+
+    fn may_connect(&self, looks: &ConnectionLooks) -> Result<(), Reason> {
+        if self.connection_step(looks) < Step::Refuse {
+            return Ok(());
+        }
+        // It goes on being noted, or the mitigation would end while the attack goes on.
+        self.setup.borrow().admission.note_incident(looks, Reason::Mitigated);
+        Err(Reason::Mitigated)
+    }
+
+    fn stalls(&self, looks: &ConnectionLooks, ending: Reason, noted: bool) -> bool {
+        if noted {
+            self.setup.borrow().admission.note_incident(looks, ending);
+        }
+        self.connection_step(looks) >= Step::Limit
+    }
+
+    fn closes_stalled(&self) -> bool {
+        let setup = self.setup.borrow();
+        let posture = setup.shared.admission.posture.load();
+        posture.connections.iter().any(|m| m.step >= Step::Limit)
     }
 
     fn connection_opened(&self, connection: &Connection) {
@@ -247,7 +298,7 @@ fn may_handshake(worker: &Worker, hello: &ClientHelloInfo, client: SocketAddr) -
     let service = hello.sni.as_deref().and_then(|name| setup.shared.hosts.find(name));
     let rules = service.and_then(|at| posture.services.get(at)).filter(|rules| !rules.mitigations.is_empty());
     let Some(rules) = rules else { return if suspect { Err(Reason::Suspect) } else { Ok(()) } };
-    let features = crate::signs::connection_features(signs.hash, hello, address);
+    let features = setup.shared.look(Some(hello), address).features;
     // Where signatures tell programs apart, an address is no reason by itself: others may live behind it.
     let told = |m: &&InForce| m.tells_who && m.signature.parts().any(|(d, _)| d == Dimension::Tls);
     let bears = |m: &InForce| m.signature.parts().all(|(d, v)| !d.of_connection() || features.get(d) == v);

@@ -42,6 +42,9 @@ pub enum Dimension {
     Query = 17,
     /// What such a request costs, in coarse classes.
     Cost = 18,
+    /// How a connection failed or stalls: code of the reason. Told of connections only, and no part of any signature: it is
+    /// known when it is too late.
+    Ending = 19,
 }
 
 /// Value of [`Dimension::Pace`] from which a source asks more than a person who reads: about eight requests a second.
@@ -64,7 +67,7 @@ pub enum Kind {
 
 impl Dimension {
     /// How many dimensions there are.
-    pub const COUNT: usize = 19;
+    pub const COUNT: usize = 20;
     /// All dimensions, by index.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Narrow,
@@ -86,6 +89,7 @@ impl Dimension {
         Self::Path,
         Self::Query,
         Self::Cost,
+        Self::Ending,
     ];
 
     /// Position in tables of [`Self::COUNT`] entries.
@@ -117,6 +121,7 @@ impl Dimension {
             Self::Path => "path",
             Self::Query => "query",
             Self::Cost => "cost",
+            Self::Ending => "ending",
         }
     }
 
@@ -132,7 +137,7 @@ impl Dimension {
         match self {
             Self::Narrow | Self::Middle | Self::Wide | Self::Network => Kind::Source,
             Self::Tls | Self::Http2 | Self::HeaderOrder | Self::Agent | Self::AgentVersion => Kind::Client,
-            Self::Answer | Self::Pace => Kind::Behaviour,
+            Self::Answer | Self::Pace | Self::Ending => Kind::Behaviour,
             Self::Country | Self::Cookies | Self::Referrer => Kind::Weak,
             Self::Method | Self::Route | Self::Path | Self::Query | Self::Cost => Kind::Wanted,
         }
@@ -145,6 +150,7 @@ impl Dimension {
         match self {
             Self::Answer => value >= super::ANSWER_CLIENT_ERRORS,
             Self::Pace => value >= PACE_HEAVY,
+            Self::Ending => false,
             _ => value != 0,
         }
     }
@@ -175,5 +181,6 @@ mod tests {
         }
         assert!(!Dimension::Pace.can_tell(2) && Dimension::Pace.can_tell(3));
         assert!(!Dimension::Tls.can_tell(0) && Dimension::Tls.can_tell(1));
+        assert!(!Dimension::Ending.can_tell(300));
     }
 }

@@ -5,6 +5,8 @@
 //! et al. 2009, who mine itemsets of flows). A signature must also spare those of proven standing; the smallest one
 //! that does as well as any is taken, what it covers is set aside, and the search goes on with the rest.
 
+use std::collections::BTreeMap;
+
 use super::{Dimension, Features, Kind, Sample, Signature};
 use crate::bounds::{SIGNATURE_CANDIDATES_MAX, SIGNATURE_PARTS_MAX, SIGNATURES_PER_SEARCH_MAX};
 
@@ -76,6 +78,8 @@ pub struct Evidence {
     pub persons: u32,
     /// Recent samples it was found in.
     pub samples: u32,
+    /// How most of its connections fail or stall: code of the reason; 0 where it is one of requests.
+    pub ending: u32,
 }
 
 /// One signature that was found.
@@ -94,7 +98,8 @@ pub(crate) fn mine(scene: &Scene<'_>) -> Vec<Finding> {
     let all: f32 = scene.recent.iter().map(|s| s.weight).sum();
     let mut rest: Vec<Sample> = scene.recent.to_vec();
     while found.len() < SIGNATURES_PER_SEARCH_MAX && rest.len() >= RECENT_MIN {
-        let Some(finding) = Search::new(scene, &rest, all).best() else { break };
+        let Some(mut finding) = Search::new(scene, &rest, all).best() else { break };
+        finding.evidence.ending = most_common(&rest, &finding.signature, Dimension::Ending);
         rest.retain(|sample| !finding.signature.matches(&sample.features));
         found.push(finding);
     }
@@ -117,7 +122,18 @@ pub(crate) fn measure(scene: &Scene<'_>, signature: &Signature) -> Evidence {
         let matched: f32 = scene.recent.iter().filter(|s| who.matches(&s.features)).map(|s| s.weight).sum();
         scene.lift(matched / all.max(1e-6), hit(scene.usual), hit(scene.persons))
     });
+    evidence.ending = most_common(scene.recent, signature, Dimension::Ending);
     evidence
+}
+
+/// The value of a dimension that most of the matching samples have; 0: none tells it.
+fn most_common(samples: &[Sample], signature: &Signature, dimension: Dimension) -> u32 {
+    let mut counts = BTreeMap::<u32, f32>::new();
+    for sample in samples.iter().filter(|s| s.features.get(dimension) != 0 && signature.matches(&s.features)) {
+        *counts.entry(sample.features.get(dimension)).or_default() += sample.weight;
+    }
+    let most = counts.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    most.map_or(0, |(value, _)| value)
 }
 
 impl Scene<'_> {
@@ -154,6 +170,7 @@ impl Scene<'_> {
             collateral: hit as f32 / persons.max(1) as f32,
             persons: persons as u32,
             samples,
+            ending: 0,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! [`Signature`]s that cover an excess, and makes [`Mitigation`]s of them, which climb while they are needed, step down
 //! and end. All of it has a fixed size, whatever the number of sources: see [`MEMORY_BYTES`].
 
+mod config;
 mod dimension;
 mod features;
 mod miner;
@@ -13,12 +14,13 @@ mod sample;
 mod service;
 mod signature;
 
+pub use config::{SignsConfig, SignsMode};
 pub use dimension::{Dimension, Kind};
 pub use features::{FeatureHash, FeatureHasher, Features};
 pub use miner::Evidence;
 pub use mitigation::{End, Event, InForce, Mitigation, Step};
 pub use sample::{Sample, SampleBag, Sampler};
-pub use service::{ANSWER_CLIENT_ERRORS, SignsConfig, SignsMode};
+pub use service::ANSWER_CLIENT_ERRORS;
 pub use signature::Signature;
 
 pub(crate) use sample::Memory;
@@ -34,7 +36,7 @@ pub const MEMORY_BYTES: usize = {
     let memories = (SAMPLES_CALM + SAMPLES_PROVEN) * size_of::<Features>();
     let recent = SAMPLES_RECENT_MAX * (size_of::<Sample>() + size_of::<crate::Moment>());
     let window = 2 * SAMPLES_PER_TICK_MAX * size_of::<Sample>();
-    SERVICES_MAX * (memories + recent + window)
+    (SERVICES_MAX + 1) * (memories + recent + window)
         + SAMPLES_EVERYWHERE * size_of::<Features>()
         + 3 * WORKER_SAMPLES_MAX * size_of::<Sample>()
 };

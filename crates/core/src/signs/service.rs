@@ -6,41 +6,12 @@ use std::collections::VecDeque;
 use super::miner::{Scene, measure, mine};
 use super::mitigation::{COLLATERAL_FACTOR_MAX, End, Event, InForce, Mitigation, Plight, Step};
 use super::sample::Memory;
-use super::{Dimension, Features, Sample, Signature};
+use super::{Dimension, Features, Sample, Signature, SignsConfig, SignsMode};
 use crate::bounds::{
     MITIGATIONS_PER_SERVICE_MAX, SAMPLES_CALM, SAMPLES_PER_TICK_MAX, SAMPLES_PROVEN, SAMPLES_RECENT_MAX,
     SIGNATURES_FORBIDDEN_MAX, SIGNATURES_REMEMBERED_MAX,
 };
 use crate::{Moment, Pressure, ServiceId};
-
-/// Whether signatures are looked for and acted upon.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SignsMode {
-    /// Found and acted upon.
-    #[default]
-    On,
-    /// Found and told; nothing is done.
-    DryRun,
-    /// Not looked for.
-    Off,
-}
-
-/// How signatures are used at one service.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SignsConfig {
-    /// Whether they are looked for and acted upon.
-    pub mode: SignsMode,
-    /// Whether people come here who can be shown a page; programs never are.
-    pub challenges: bool,
-    /// Largest part of the traffic of proven standing that a refusal may hit, 0 to 1. Default 0.001.
-    pub collateral_max: f32,
-}
-
-impl Default for SignsConfig {
-    fn default() -> Self {
-        Self { mode: SignsMode::On, challenges: true, collateral_max: 0.001 }
-    }
-}
 
 /// Value of [`Dimension::Answer`] of a source whose last answers were client errors.
 pub const ANSWER_CLIENT_ERRORS: u32 = 4;
@@ -149,6 +120,10 @@ impl ServiceSigns {
         self.mitigations.iter_mut().for_each(|m| m.service = service);
     }
 
+    pub(crate) const fn config(&self) -> &SignsConfig {
+        &self.config
+    }
+
     pub(crate) fn mitigations(&self) -> &[Mitigation] {
         &self.mitigations
     }
@@ -191,7 +166,8 @@ impl ServiceSigns {
         }
     }
 
-    fn is_unusual(&self) -> bool {
+    /// Whether far more comes than usual.
+    pub(crate) fn is_unusual(&self) -> bool {
         self.far_from(self.now_per_s, self.usual_per_s) || self.is_erring()
     }
 

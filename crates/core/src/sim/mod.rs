@@ -4,6 +4,7 @@
 //! cost nothing; all that is remembered of them is what the core's bounded tables hold.
 
 mod check;
+mod line;
 mod looks;
 mod node;
 mod report;

@@ -1,29 +1,47 @@
 //! One node of the estate, event by event.
 
+mod flights;
+
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::check::{MitigationWatch, Watch, tables_are_bounded};
-use super::{Arrival, Phase, Population, Report, Rng, Scenario, Shape, Upstream};
+use super::line::{Held, Look, RoomCheck};
+use super::{Phase, Population, Report, Rng, Scenario, Shape, Upstream};
 use crate::bounds::SOURCE_SHARDS;
 use crate::signs::{Dimension, Features, Sample, Sampler};
 use crate::source::splitmix;
 use crate::{
-    Asking, Brain, Decision, Gauge, Lanes, Moment, NodeGate, NodeSlot, Offer, Outcome, Posture, Pressure, Reason,
-    ServiceId, Slot, SourceKey, SourceShard, SourceView, Standing, Ticket, Wake, Window, Woken, decide,
-    effective_standing, mitigated_standing, shard_of,
+    Asking, Brain, Criticality, Decision, Gauge, Lanes, Moment, NodeGate, NodeSlot, Offer, Posture, Pressure, Reason,
+    ServiceId, Slot, SourceKey, SourceShard, SourceView, Standing, Ticket, Window, Woken, decide, effective_standing,
+    mitigated_standing, shard_of, waits_in_room,
 };
 
 const TICK_US: u64 = 100_000;
 const SWEEP_US: u64 = 10_000;
+/// The account apart of whoever was let in from the room; no mitigation has this number.
+const ENTERED: u32 = u32::MAX - 1;
 /// Sources of one population that share a wider prefix.
 const SOURCES_PER_PREFIX: u64 = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Done(u32),
-    Request { population: u16, left: u16, source: u64 },
+    /// `entered`: it waited in the room, and was let in.
+    Request {
+        population: u16,
+        left: u16,
+        source: u64,
+        entered: bool,
+    },
+    /// Somebody who waits looks whether it is its turn.
+    Look {
+        population: u16,
+        left: u16,
+        source: u64,
+        held: Held,
+    },
     Visit(u16),
     Sweep,
     Tick,
@@ -48,6 +66,7 @@ struct Service {
     inflight: Gauge,
     queued: Gauge,
     watch: Watch,
+    room: RoomCheck,
 }
 
 struct Node<'a> {
@@ -108,6 +127,7 @@ impl<'a> Node<'a> {
             inflight: Gauge::default(),
             queued: Gauge::default(),
             watch: Watch::default(),
+            room: RoomCheck::default(),
         });
         Self {
             scenario,
@@ -149,12 +169,26 @@ impl<'a> Node<'a> {
         match event {
             Event::Visit(population) if !over => self.visit(population),
             Event::Visit(_) => {}
-            Event::Request { population, left, source } => {
-                if left > 1 {
-                    let gap_s = self.rng.exponential(self.population(population).gap_s);
-                    self.after(gap_s, Event::Request { population, left: left - 1, source });
+            Event::Request { population, left, source, entered } => {
+                let next = (left > 1).then(|| self.rng.exponential(self.population(population).gap_s));
+                if let Some(held) = self.request(population, source, entered) {
+                    // Programs do not wait.
+                    if self.population(population).real {
+                        self.after(1.0, Event::Look { population, left, source, held });
+                    }
+                } else if let Some(gap_s) = next {
+                    self.after(gap_s, Event::Request { population, left: left - 1, source, entered });
                 }
-                self.request(population, source);
+            }
+            Event::Look { population, left, source, held } => {
+                let service = usize::from(self.population(population).service);
+                let room = self.posture.services[service].room.as_ref();
+                match held.look(room, self.now, &mut self.rng, &mut self.report) {
+                    _ if over => self.report.still_waiting += 1,
+                    Look::Enters => self.play(Event::Request { population, left, source, entered: true }),
+                    Look::Open => self.play(Event::Request { population, left, source, entered: false }),
+                    Look::Waits(held, span_s) => self.after(span_s, Event::Look { population, left, source, held }),
+                }
             }
             Event::Done(flight) => self.done(flight),
             Event::Sweep => {
@@ -201,7 +235,7 @@ impl<'a> Node<'a> {
             }
             Shape::Steady | Shape::Between(..) | Shape::Ramp(..) => self.rng.below(visitor.sources),
         };
-        self.play(Event::Request { population, left: visitor.burst as u16, source });
+        self.play(Event::Request { population, left: visitor.burst as u16, source, entered: false });
     }
 
     fn key(&self, population: u16, source: u64, wide: bool) -> SourceKey {
@@ -220,7 +254,8 @@ impl<'a> Node<'a> {
         self.shards[shard_of(key)].observe(key, self.now, service, 1.0, suspect_rate)
     }
 
-    fn request(&mut self, population: u16, source: u64) {
+    /// One request; where the room holds it, the place that it got.
+    fn request(&mut self, population: u16, source: u64, entered: bool) -> Option<Held> {
         let (now, asker) = (self.now, self.population(population));
         let service = ServiceId(asker.service);
         self.report.requests += 1;
@@ -228,24 +263,29 @@ impl<'a> Node<'a> {
         let features = self.look(population, source);
         let mark = self.posture.services[service.index()].mark(&features).filter(|_| !asker.allowed);
         let key = mark.map_or(key, |mark| key.apart(mark));
+        // A pass has an account of its own, and a standing.
+        let key = if entered { key.apart(ENTERED) } else { key };
+        let proved = asker.proved.or(entered.then_some(Standing::Proven));
         let view = self.observe(key, service);
         let rules = &self.posture.services[service.index()];
         let mitigation = rules.mitigation(&features).copied().filter(|_| !asker.allowed);
-        let known = effective_standing(asker.proved, &view, now, rules);
+        let known = effective_standing(proved, &view, now, rules);
         let standing = mitigated_standing(known, asker.criticality, mitigation.as_ref());
+        let rules = &self.posture.services[service.index()];
+        let waits = waits_in_room(standing, asker.criticality, &view, now, rules);
+        let counted = if waits { Standing::Suspect } else { standing };
         self.sample(service, asker, features, known, &view);
         let pressed = self.posture.services[service.index()].pressure == Pressure::Pressed;
         // The wider prefix costs a second look: only taken while it can matter.
-        let wide =
-            (pressed && asker.proved.is_none()).then(|| self.observe(self.key(population, source, true), service));
-        self.window.services[service.index()].note_offered(standing, &view, 1.0);
+        let wide = (pressed && proved.is_none()).then(|| self.observe(self.key(population, source, true), service));
+        self.window.services[service.index()].note_offered(counted, &view, 1.0);
         let count = self.count(population, now);
         count.sent += 1;
         count.suspect += u64::from(standing == Standing::Suspect);
         let asking = Asking {
             service,
             criticality: asker.criticality,
-            proved: asker.proved,
+            proved,
             view: &view,
             wide: wide.as_slice(),
             bid: 0,
@@ -256,15 +296,23 @@ impl<'a> Node<'a> {
         let (ask, charges) = match decide(&asking, now, &self.posture.services[service.index()]) {
             Decision::Offer(ask, charges) => (ask, charges),
             Decision::Refuse(reason) => {
+                let held = self.hold(service, key, reason);
+                if held.is_some() && (proved.is_some() || asker.criticality == Criticality::Critical) {
+                    self.report.breach(|| format!("{} had to wait in the room", asker.name));
+                }
                 let window = &mut self.window.services[service.index()];
-                window.note_held_back(standing);
-                window.turned_away += u32::from(mitigation.is_none());
-                return self.refuse(population, key, now, reason);
+                window.note_held_back(counted);
+                window.turned_away += u32::from(mitigation.is_none() && held.is_none());
+                self.refuse(population, key, now, reason);
+                return held;
             }
         };
         let node = match self.gate.enter(asker.criticality, &self.posture.node) {
             Ok(slot) => slot,
-            Err(reason) => return self.refuse(population, key, now, reason),
+            Err(reason) => {
+                self.refuse(population, key, now, reason);
+                return None;
+            }
         };
         let flight = self.fly(population, key, node);
         let mut woken = Woken::new();
@@ -290,6 +338,15 @@ impl<'a> Node<'a> {
             }
         }
         self.wake(service, woken);
+        None
+    }
+
+    /// The place on the line of somebody whom the room holds; counted as the core wants it.
+    fn hold(&mut self, service: ServiceId, key: SourceKey, reason: Reason) -> Option<Held> {
+        let room = self.posture.services[service.index()].room.as_ref().filter(|_| reason == Reason::WaitingRoom)?;
+        let held = Held::new(room, self.now, key.lot(room.opened.0));
+        self.window.services[service.index()].room.note(held.place);
+        Some(held)
     }
 
     /// What a request looks like.
@@ -327,107 +384,6 @@ impl<'a> Node<'a> {
         charges.commit(|key, service, rate, cost| shards[shard_of(key)].charge(key, now, service, rate, cost));
     }
 
-    fn fly(&mut self, population: u16, key: SourceKey, node: NodeSlot) -> u32 {
-        let cost_s = self.rng.exponential(1.0).clamp(0.3, 3.0) * self.population(population).cost_s;
-        let (sent, started) = (self.now, self.now);
-        let flight = Flight { population, key, sent, started, cost_s, failed: false, slot: None, node: Some(node) };
-        if let Some(at) = self.free.pop() {
-            self.flights[at as usize] = flight;
-            return at;
-        }
-        self.flights.push(flight);
-        self.flights.len() as u32 - 1
-    }
-
-    fn end(&mut self, flight: u32) {
-        if let Some(slot) = self.flights[flight as usize].node.take() {
-            self.gate.release(slot);
-        }
-        self.free.push(flight);
-    }
-
-    fn refuse(&mut self, population: u16, key: SourceKey, sent: Moment, reason: Reason) {
-        *self.count(population, sent).refused.entry(reason).or_default() += 1;
-        let refused = Outcome::Refused { retry_after_s: reason.retry_after_s().unwrap_or(0) };
-        self.shards[shard_of(key)].outcome(key, self.now, refused);
-    }
-
-    fn start(&mut self, service: ServiceId, flight: u32, slot: Slot) {
-        let rules = &self.posture.services[service.index()];
-        let at = &mut self.services[service.index()];
-        at.watch.admitted(slot.lane(), rules, &mut self.report);
-        at.inflight.up(self.now);
-        self.window.services[service.index()].admitted += 1;
-        let state = &mut self.flights[flight as usize];
-        state.slot = Some(slot);
-        state.started = self.now;
-        match at.upstream.arrive(flight, state.cost_s) {
-            Arrival::Begins(span_s) => self.after(span_s, Event::Done(flight)),
-            Arrival::Waits => {}
-            Arrival::Full => {
-                state.failed = true;
-                self.after(0.001, Event::Done(flight));
-            }
-        }
-    }
-
-    fn done(&mut self, flight: u32) {
-        let now = self.now;
-        let state = &mut self.flights[flight as usize];
-        let (population, key, sent, started, failed) =
-            (state.population, state.key, state.sent, state.started, state.failed);
-        let Some(slot) = state.slot.take() else { return };
-        let asker = self.population(population);
-        let service = ServiceId(asker.service);
-        let at = &mut self.services[service.index()];
-        if !failed && let Some((next, span_s)) = at.upstream.finish() {
-            self.after(span_s, Event::Done(next));
-        }
-        let in_time = now.since(sent).as_secs_f64() <= asker.deadline_s;
-        let count = self.count(population, sent);
-        match (failed, in_time) {
-            (true, _) => count.failed += 1,
-            (false, true) => count.good += 1,
-            (false, false) => count.late += 1,
-        }
-        let window = &mut self.window.services[service.index()];
-        if failed {
-            window.errors += 1;
-        } else {
-            window.note_completed(now.since(started), 1.0);
-            self.shards[shard_of(key)].outcome(key, now, Outcome::Good);
-        }
-        let at = &mut self.services[service.index()];
-        at.inflight.down(now);
-        at.watch.released(slot.lane());
-        let mut woken = Woken::new();
-        at.lanes.release(slot, now, &self.posture.services[service.index()], &mut woken);
-        self.end(flight);
-        self.wake(service, woken);
-    }
-
-    fn wake(&mut self, service: ServiceId, woken: Woken) {
-        for (ticket, wake) in woken {
-            let at = &mut self.services[service.index()];
-            at.watch.resolved(&mut self.report);
-            at.queued.down(self.now);
-            let Some(flight) = at.waiting.remove(&ticket) else {
-                self.report.breach(|| format!("{ticket:?} is not waiting"));
-                continue;
-            };
-            match wake {
-                Wake::Admit(slot) => self.start(service, flight, slot),
-                Wake::Refuse(reason) => {
-                    self.window.services[service.index()].lanes_shed += 1;
-                    let state = &self.flights[flight as usize];
-                    let (population, key, sent) = (state.population, state.key, state.sent);
-                    self.end(flight);
-                    self.refuse(population, key, sent, reason);
-                }
-            }
-        }
-    }
-
     fn sweep(&mut self) {
         for n in 0..self.services.len() {
             let mut woken = Woken::new();
@@ -448,6 +404,9 @@ impl<'a> Node<'a> {
         }
         self.posture = self.brain.tick(self.now, &self.window);
         self.window.clear();
+        for (service, rules) in self.services.iter_mut().zip(&self.posture.services) {
+            service.room.ticked(rules.room.as_ref(), &mut self.report);
+        }
         self.mitigations.ticked(self.now, &mut self.brain, &mut self.report);
         if self.now.0.is_multiple_of(10_000_000) {
             tables_are_bounded(&self.shards, &mut self.report);

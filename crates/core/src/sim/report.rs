@@ -92,6 +92,18 @@ pub struct Report {
     pub requests: u64,
     /// What befell mitigations, up to a bound.
     pub mitigations: Vec<(Moment, Event)>,
+    /// Times that a waiting room opened.
+    pub rooms_opened: u64,
+    /// Visits that waited in a room and came out, and the longest of these waits, in seconds.
+    pub waited: u64,
+    /// See `waited`.
+    pub waited_longest_s: f64,
+    /// Visits that still waited at the end of the play.
+    pub still_waiting: u64,
+    /// Waits whose length was told beforehand, and of these, those where that was about right.
+    pub promises: u64,
+    /// See `promises`.
+    pub promises_kept: u64,
 }
 
 impl Report {
@@ -145,6 +157,12 @@ impl Report {
             self.counts.entry(*at).or_default().merge(count);
         }
         self.requests += other.requests;
+        self.rooms_opened += other.rooms_opened;
+        self.waited += other.waited;
+        self.waited_longest_s = self.waited_longest_s.max(other.waited_longest_s);
+        self.still_waiting += other.still_waiting;
+        self.promises += other.promises;
+        self.promises_kept += other.promises_kept;
         other.mitigations.iter().for_each(|(at, event)| self.note_mitigation(*at, *event));
         for broken in &other.broken {
             self.breach(|| broken.clone());
@@ -172,6 +190,17 @@ impl Report {
                 }
             }
             text += "\n";
+        }
+        if self.rooms_opened > 0 {
+            text += &format!(
+                "the room opened {} times; {} visits waited, {:.0} s at most, {} still do; {} of {} waits were about as long as told\n",
+                self.rooms_opened,
+                self.waited,
+                self.waited_longest_s,
+                self.still_waiting,
+                self.promises_kept,
+                self.promises
+            );
         }
         for (at, event) in self.mitigations.iter().take(SIM_BROKEN_KEPT_MAX) {
             text += &format!("{:>8.1} s  {}\n", at.as_secs_f64(), told(event));

@@ -1,6 +1,7 @@
 //! Who comes to a simulated estate, and what it is made of.
 
 use super::{Looks, UpstreamModel};
+use crate::signs::SignsConfig;
 use crate::{BrainConfig, Criticality, LimiterConfig, NodeRules, ServiceConfig, SourceConfig, Standing};
 use core::time::Duration;
 
@@ -150,6 +151,7 @@ pub const SCENARIOS: &[&str] = &[
     "adapting",
     "crowd",
     "crowd-page",
+    "crowd-waits",
     "session",
     "mixed",
     "tool",
@@ -183,6 +185,8 @@ impl Scenario {
                 proved: Some(Standing::Session),
                 ..attack("flooding", 3, flood_per_s / 3.0, between)
             }],
+            // Four times what is left, for a while: with a waiting room.
+            "crowd-waits" => vec![Population { shape: Shape::Between(from, from + (to - from) / 4.0), ..crowd }],
             "crowd-page" => vec![crowd.looking(Looks::BrowsersAt(77))],
             "tool" => vec![attack("tool", bots.min(sources), 4.0, between).looking(Looks::Tool(1))],
             "tool-ramp" => {
@@ -216,12 +220,14 @@ impl Scenario {
             _ => return None,
         };
         let name = SCENARIOS.iter().find(|n| **n == name)?;
+        let mut brain = brain();
+        brain.services[0].waiting_room = *name == "crowd-waits";
         let mut populations = estate(sources);
         populations.extend(extra);
         Some(Self {
             name,
             upstreams: vec![UpstreamModel::collapsing(16), UpstreamModel::collapsing(8)],
-            brain: brain(),
+            brain,
             sources: SourceConfig { known_after: Duration::from_secs(5), known_good_min: 4, ..SourceConfig::default() },
             populations,
             seconds,
@@ -276,5 +282,6 @@ fn brain() -> BrainConfig {
     let limiter = LimiterConfig { initial: 32, min: 4, max: 256 };
     let portal = ServiceConfig { floors: [0, 0, 1, 2], limiter, queue_len: 64, ..ServiceConfig::default() };
     let rails = ServiceConfig { floors: [0, 0, 0, 2], limiter, queue_len: 64, ..ServiceConfig::default() };
-    BrainConfig { services: vec![portal, rails], node: NodeRules { limit: 1024, floors: [0, 0, 64, 128] }, seed: 1 }
+    let node = NodeRules { limit: 1024, floors: [0, 0, 64, 128] };
+    BrainConfig { services: vec![portal, rails], node, connections: SignsConfig::default(), seed: 1 }
 }

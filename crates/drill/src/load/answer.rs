@@ -20,6 +20,8 @@ pub(crate) struct Answer {
     pub(crate) contract: bool,
     /// Whether it was kept from before and says how old it is.
     pub(crate) aged: bool,
+    /// Whether what kept it says that it is still good (`Cache-Status` with a `ttl` that is not negative, RFC 9211).
+    pub(crate) fresh: bool,
     /// Whether the connection ends after it.
     pub(crate) close: bool,
     /// The beginning of what a front that refuses says by itself; empty otherwise.
@@ -35,7 +37,7 @@ impl Answer {
     /// What its reader got to see.
     pub(crate) fn got(&self, op: &Op) -> Got {
         match self.is_right(op) {
-            true if self.aged => Got::Stale,
+            true if self.aged && !self.fresh => Got::Stale,
             true => Got::Right,
             false if self.contract => Got::Fallback,
             false => Got::Error,
@@ -68,6 +70,11 @@ impl Answer {
             self.contract = true;
         } else if name.eq_ignore_ascii_case("age") {
             self.aged = true;
+        } else if name.eq_ignore_ascii_case("cache-status") {
+            let ttl = text()
+                .rsplit_once("ttl=")
+                .and_then(|(_, ttl)| ttl.split([';', ',']).next()?.trim().parse::<i64>().ok());
+            self.fresh |= ttl.is_some_and(|ttl| ttl >= 0);
         } else if name.eq_ignore_ascii_case("connection") {
             self.close |= text().split(',').any(|token| token.trim().eq_ignore_ascii_case("close"));
         }
@@ -111,6 +118,12 @@ mod tests {
         };
         check(200, &[("x-estate-op", "home")], Got::Right);
         check(200, &[("x-estate-op", "home"), ("Age", "7")], Got::Stale);
+        check(200, &[("x-estate-op", "home"), ("age", "1"), ("cache-status", "guichet; hit; ttl=1")], Got::Right);
+        check(
+            200,
+            &[("x-estate-op", "home"), ("age", "9"), ("cache-status", "guichet; hit; ttl=-7; detail=x")],
+            Got::Stale,
+        );
         check(503, &[("guichet-contract", "fallback")], Got::Fallback);
         check(503, &[("retry-after", "3")], Got::Error);
         check(502, &[("age", "1")], Got::Error);

@@ -60,6 +60,10 @@ pub struct AttackTally {
     pub sent: u64,
     /// Answers of 2xx and 3xx.
     pub answered_2xx: u64,
+    /// Answers of the services themselves, whatever they say.
+    pub reached: u64,
+    /// Passes that attackers earned.
+    pub passes: u64,
     /// Other answers.
     pub refused: u64,
     /// Connections refused, reset or timed out.

@@ -245,11 +245,12 @@ fn figures(board: &Scoreboard) -> String {
         let attack = &front.attack;
         let _ = write!(
             out,
-            "<details open><summary>{}</summary><p>Attack: {} sent, {} answered with 2xx or 3xx, {} refused, {} errors, {} held back, {} \
+            "<details open><summary>{}</summary><p>Attack: {} sent, {} answered with 2xx or 3xx, {} answered by services, {} refused, {} errors, {} held back, {} \
              connections, {} cut.</p><div class=\"scroll\"><table><thead><tr><th scope=\"col\">service</th><th scope=\"col\">phase</th>",
             escape(&front.front),
             attack.sent,
             attack.answered_2xx,
+            attack.reached,
             attack.refused,
             attack.errors,
             attack.held_back,

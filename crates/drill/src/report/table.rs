@@ -40,6 +40,10 @@ pub fn render(board: &Scoreboard) -> String {
     add("worst p99", &|f| worst_p99(f).map_or("-".to_owned(), |ms| format!("{ms:.0} ms")));
     add("attack sent", &|f| f.attack.sent.to_string());
     add("attack served", &|f| f.attack.answered_2xx.to_string());
+    add("attack reached services", &|f| f.attack.reached.to_string());
+    if board.fronts.iter().any(|f| f.attack.passes > 0) {
+        add("passes attackers earned", &|f| f.attack.passes.to_string());
+    }
     out.push_str(&boxed(&head, &[body, foot]));
     out.push_str(&operations(board));
     out.push_str(&super::visitors::render(board));

@@ -159,19 +159,19 @@ fn expect(i: usize, raw: &RawExpect, finder: &mut Finder<'_>) -> Option<Expect> 
             }
         },
     };
-    let none = raw.relative_min.is_none() && raw.p99_ms_max.is_none() && raw.refused_real_max.is_none();
-    if none && raw.time_to_protect_ms_max.is_none() && raw.told_min.is_none() {
-        let mend = "give relative_min, p99_ms_max, refused_real_max, told_min or time_to_protect_ms_max";
+    let shares = [raw.relative_min, raw.told_min, raw.refused_real_share_max, raw.attack_reached_share_max];
+    let none = shares.iter().all(Option::is_none) && raw.p99_ms_max.is_none() && raw.refused_real_max.is_none();
+    if none && raw.time_to_protect_ms_max.is_none() {
+        let mend = "give relative_min, p99_ms_max, refused_real_max, refused_real_share_max, attack_reached_share_max, told_min or time_to_protect_ms_max";
         finder.at(&place, "expects nothing", mend);
         return None;
     }
-    if raw.told_min.is_some_and(|r| !(0.0..=1.0).contains(&r)) {
-        finder.at(&format!("{place}.told_min"), "is a share of a faulty service's visitors", "give 0 to 1");
-        return None;
-    }
-    if raw.relative_min.is_some_and(|r| !(0.0..=1.0).contains(&r)) {
-        finder.at(&format!("{place}.relative_min"), "is a share of the oracle's goodput", "give 0 to 1");
-        return None;
+    let keys = ["relative_min", "told_min", "refused_real_share_max", "attack_reached_share_max"];
+    for (key, share) in keys.iter().zip(shares) {
+        if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            finder.at(&format!("{place}.{key}"), "is a share", "give 0 to 1");
+            return None;
+        }
     }
     Some(Expect {
         front: raw.front.clone(),
@@ -181,6 +181,8 @@ fn expect(i: usize, raw: &RawExpect, finder: &mut Finder<'_>) -> Option<Expect> 
         p99_ms_max: raw.p99_ms_max,
         refused_real_max: raw.refused_real_max,
         told_min: raw.told_min,
+        refused_real_share_max: raw.refused_real_share_max,
+        attack_reached_share_max: raw.attack_reached_share_max,
         time_to_protect_ms_max: raw.time_to_protect_ms_max,
     })
 }

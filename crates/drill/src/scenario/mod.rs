@@ -150,6 +150,8 @@ pub struct Wave {
     pub cache_busting: bool,
     /// Connections a source may hold at once.
     pub connections_per_source: u32,
+    /// Passes that its sources together earn a second, where a front offers them.
+    pub passes_per_s: f64,
     /// Milliseconds between two drips.
     pub drip_ms: u64,
     /// Milliseconds a connection is held.
@@ -190,6 +192,10 @@ pub struct Expect {
     pub refused_real_max: Option<u64>,
     /// Least share of a faulty service's visitors that is told something of use.
     pub told_min: Option<f64>,
+    /// Largest part of the requests of real clients that is refused.
+    pub refused_real_share_max: Option<f64>,
+    /// Largest part of the attack that the services answer.
+    pub attack_reached_share_max: Option<f64>,
     /// Most milliseconds from onset to protection.
     pub time_to_protect_ms_max: Option<u64>,
 }

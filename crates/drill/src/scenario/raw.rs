@@ -287,6 +287,8 @@ pub struct RawPopulation {
     pub hold_s: Option<f64>,
     /// Attackers, rapid reset: streams of a burst; each arrival is one burst.
     pub burst: Option<u32>,
+    /// Attackers, floods: passes that all sources together earn a second where a front offers them, at most 20.
+    pub passes_per_s: Option<f64>,
     /// Attackers: change what they do every so often.
     pub adapt: Option<RawAdapt>,
 }
@@ -358,6 +360,11 @@ pub struct RawExpect {
     /// Of those who asked the service while a fault of it lasted, the share that was told something of use, at least: the
     /// right answer, a stale one with its age, or a page that names other ways. `phase` does not matter.
     pub told_min: Option<f64>,
+    /// Part of the requests of real clients, all services together, that met a refusal or an error, at most, 0 to 1.
+    pub refused_real_share_max: Option<f64>,
+    /// Part of the attack's requests that the services themselves answered, at most, 0 to 1 (of the front; `service` and
+    /// `phase` do not matter).
+    pub attack_reached_share_max: Option<f64>,
     /// Milliseconds from onset to protection, at most (of the front; `service` and `phase` do not matter).
     pub time_to_protect_ms_max: Option<u64>,
 }

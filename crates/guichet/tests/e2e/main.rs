@@ -1,5 +1,7 @@
 //! The whole house, with the real binary, real sockets and curl as the client.
 
+mod connections;
+mod contracts;
 mod demo;
 mod house;
 mod mitigations;

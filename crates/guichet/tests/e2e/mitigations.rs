@@ -164,3 +164,27 @@ fn a_dry_run_finds_and_tells_and_does_nothing() {
     assert!(line.is_some_and(|line| line.ends_with(" 1")), "{line:?}");
     assert!(!metrics.contains("reason=\"mitigated\""), "nobody is refused for it");
 }
+
+#[test]
+fn programs_are_never_asked_for_a_pass_where_a_route_is_theirs() {
+    let upstream = Upstream::start(answer_after(Duration::ZERO));
+    let route = "[[service.small.route]]\npath = \"/feed\"\nclient_kind = \"api\"\n";
+    let house = House::open(&upstream.service("small", "", route));
+    house.ordered(&["mitigations", "add", "small", "challenge", "method=GET"]);
+    let ask = |path: &str, accept: &str| {
+        let accept = format!("Accept: {accept}");
+        let output = curl(&house, "127.0.9.80", &["-i", "-H", &accept], path).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let page = ask("/page", "text/html");
+    assert!(page.starts_with("HTTP/1.1 403") && page.contains("<form id=\"work\""), "{page}");
+    for accept in ["text/html", "application/json"] {
+        let fed = ask("/feed/today.xml", accept);
+        assert!(fed.starts_with("HTTP/1.1 200"), "{fed}");
+    }
+    // What is refused there is refused with a document, whatever the program says that it takes.
+    house.ordered(&["mitigations", "add", "small", "refuse", "path=/feed/today.xml"]);
+    let refused = ask("/feed/today.xml", "*/*");
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("application/problem+json"), "{refused}");
+    assert!(!refused.contains("puzzle"), "a program is not asked to earn a pass: {refused}");
+}

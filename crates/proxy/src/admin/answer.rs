@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use serde_json::json;
 
 use super::source::AdminSource;
-use super::{host, orders};
+use super::{contracts, host, orders};
 use crate::record::metrics::CONTENT_TYPE as METRICS_TYPE;
 
 const JSON: &str = "application/json";
@@ -21,6 +21,7 @@ const INDEX: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"
 <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Guichet admin</title></head>\n<body>\n\
 <main>\n<h1>Guichet admin</h1>\n<ul>\n<li><a href=\"/status\">Status</a> (JSON)</li>\n\
 <li><a href=\"/mitigations\">Mitigations</a> (JSON)</li>\n<li><a href=\"/allow\">Whom they never touch</a> (JSON)</li>\n\
+<li><a href=\"/contracts\">Services and their contracts</a> (JSON)</li>\n\
 <li><a href=\"/metrics\">Metrics</a> (Prometheus)</li>\n<li><a href=\"/health/live\">Liveness</a></li>\n\
 <li><a href=\"/health/ready\">Readiness</a></li>\n</ul>\n</main>\n</body>\n</html>\n";
 
@@ -35,7 +36,10 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (head, body) = request.into_parts();
-    if !orders::PATHS.contains(&head.uri.path()) || !host::allowed(&head.uri, &head.headers, listen) {
+    let path = head.uri.path();
+    if !(orders::PATHS.contains(&path) || contracts::PATHS.contains(&path))
+        || !host::allowed(&head.uri, &head.headers, listen)
+    {
         return look(&head.method, &head.uri, &head.headers, listen, source);
     }
     if head.method != Method::POST {
@@ -73,13 +77,20 @@ fn look(
     }
     let known = matches!(
         uri.path(),
-        "/" | "/metrics" | "/status" | "/health/live" | "/health/ready" | "/mitigations" | "/allow" | "/explain"
+        "/" | "/metrics"
+            | "/status"
+            | "/health/live"
+            | "/health/ready"
+            | "/mitigations"
+            | "/allow"
+            | "/explain"
+            | "/contracts"
     );
     if !known {
         return problem(
             StatusCode::NOT_FOUND,
             "Not found",
-            "there are /metrics, /health/live, /health/ready, /status, /mitigations, /allow and /explain?code=",
+            "there are /metrics, /health/live, /health/ready, /status, /mitigations, /allow, /contracts and /explain?code=",
         );
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
@@ -98,6 +109,7 @@ fn look(
         }
         "/mitigations" => reply(Ok(orders::mitigations(source))),
         "/allow" => reply(Ok(orders::allowed(source))),
+        "/contracts" => reply(Ok(contracts::list(source))),
         "/explain" => reply(orders::explain(uri.query().unwrap_or_default(), source)),
         "/health/live" => respond(StatusCode::OK, JSON, "{\"status\":\"live\"}\n"),
         "/health/ready" => match source.ready() {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod contracts;
 mod host;
 mod orders;
 mod server;
@@ -16,5 +17,6 @@ pub use client::{AskError, ask};
 pub use orders::ORDER_HEADER;
 pub use server::AdminServer;
 pub use source::{
-    AdminSource, ListenerStatus, NotReady, ReloadStatus, ServerStatus, ServiceStatus, Status, UpstreamStatus,
+    AdminSource, ContractView, ListenerStatus, NotReady, ReloadStatus, ServerStatus, ServiceStatus, Status,
+    UpstreamStatus,
 };

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use guichet_core::ServiceId;
 use guichet_core::bounds::{SIGNATURE_PARTS_MAX, SPAN_S_MAX};
 use guichet_core::signs::{Dimension, Signature, Step};
 use http::{HeaderMap, StatusCode};
@@ -16,7 +17,7 @@ use super::source::AdminSource;
 use crate::clock;
 use crate::passes::{CODE_DAYS, CODE_USES};
 use crate::record::parse_reference;
-use crate::signs::{AllowedNetwork, Order, Refusal, Signs, value_of};
+use crate::signs::{AllowedNetwork, CONNECTIONS, Order, Refusal, Signs, value_of};
 
 /// Must be there, with any value, in every order.
 pub const ORDER_HEADER: &str = "x-guichet-order";
@@ -77,6 +78,9 @@ pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &
         let detail = format!("orders carry the header {ORDER_HEADER}: 1, so that no page in a browser can give them");
         return Err((StatusCode::FORBIDDEN, "Not an order", detail));
     }
+    if super::contracts::PATHS.contains(&path) {
+        return super::contracts::obey(path, body, source);
+    }
     let signs = source.signs();
     match path {
         "/mitigations/pin" => {
@@ -131,9 +135,14 @@ async fn order(signs: &Signs, order: Order, id: u32) -> Reply {
 
 async fn add(of: &OfSignature, source: &dyn AdminSource, signs: &Signs) -> Reply {
     let services = source.status().services;
-    let Some(service) = services.iter().position(|service| service.name == of.service) else {
+    let named = || services.iter().position(|service| service.name == of.service);
+    let service = if of.service == CONNECTIONS {
+        ServiceId::DOOR
+    } else if let Some(position) = named() {
+        ServiceId(position as u16)
+    } else {
         let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
-        return Err(bad(format!("'service' must be one of {}", names.join(", "))));
+        return Err(bad(format!("'service' must be '{CONNECTIONS}' (connections) or one of {}", names.join(", "))));
     };
     let mut parts = Vec::new();
     for (name, words) in of.signature.iter().take(SIGNATURE_PARTS_MAX + 1) {
@@ -144,10 +153,15 @@ async fn add(of: &OfSignature, source: &dyn AdminSource, signs: &Signs) -> Reply
         let value = value_of(signs.hash, dimension, words);
         parts.push((dimension, value.map_err(|wanted| bad(format!("'{name}' takes {wanted}")))?));
     }
+    if service == ServiceId::DOOR
+        && let Some((dimension, _)) = parts.iter().find(|(dimension, _)| !dimension.of_connection())
+    {
+        return Err(bad(format!("'{}' is not known yet when a connection is looked at", dimension.name())));
+    }
     let signature = Signature::new(&parts).ok_or_else(|| {
         bad(format!("a signature has from one to {SIGNATURE_PARTS_MAX} values, each of another dimension"))
     })?;
-    let new = Order::Add { service: service as u16, signature, step: step(&of.step)?, for_s: span(of.for_s)? };
+    let new = Order::Add { service, signature, step: step(&of.step)?, for_s: span(of.for_s)? };
     match signs.order(new).await {
         Ok(Some(id)) => Ok(json!({ "done": true, "id": id })),
         Ok(None) => {
@@ -236,7 +250,7 @@ fn told(refusal: &Refusal, source: &dyn AdminSource, signs: &Signs) -> Value {
     })
 }
 
-fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, (StatusCode, &'static str, String)> {
+pub(super) fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, (StatusCode, &'static str, String)> {
     serde_json::from_slice(body).map_err(|error| bad(format!("the order cannot be read: {error}")))
 }
 
@@ -254,6 +268,6 @@ fn network(text: &str) -> Result<IpNet, (StatusCode, &'static str, String)> {
     })
 }
 
-fn bad(detail: String) -> (StatusCode, &'static str, String) {
+pub(super) fn bad(detail: String) -> (StatusCode, &'static str, String) {
     (StatusCode::BAD_REQUEST, "Not understood", detail)
 }

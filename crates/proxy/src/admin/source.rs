@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::contract::{Contracts, ServiceState};
 use crate::signs::Signs;
 
 /// Why the node should get no traffic now.
@@ -49,6 +50,32 @@ pub trait AdminSource: Send + Sync + 'static {
 
     /// What is known of mitigations.
     fn signs(&self) -> Arc<Signs>;
+
+    /// Orders about contracts; `None` before there is a configuration.
+    fn contracts(&self) -> Option<Arc<Contracts>>;
+
+    /// Every service with its contract and state.
+    fn contract_views(&self) -> Vec<ContractView>;
+}
+
+/// A service with its contract and state; `/contracts` shows it as JSON. Field names are an interface.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContractView {
+    /// Name in the configuration.
+    pub service: String,
+    /// What people call it, in English and French; `None`: it has no contract.
+    pub title: Option<[String; 2]>,
+    /// How it stands; `None` in the first moment.
+    #[serde(flatten)]
+    pub state: Option<ServiceState>,
+    /// Other ways: names of channels.
+    pub ways: Vec<String>,
+    /// Services that it needs.
+    pub needs: Vec<String>,
+    /// Paths that can be switched off.
+    pub routes: Vec<String>,
+    /// Answers of the contract since start, by how they came about.
+    pub answers: std::collections::BTreeMap<&'static str, u64>,
 }
 
 /// What the node does now; `/status` shows it as JSON. Field names are an interface.
@@ -114,6 +141,8 @@ pub struct ServiceStatus {
     pub fair_rate: Option<f64>,
     /// Name of its pool.
     pub upstream: String,
+    /// How it stands: open, degraded, read-only, stale, fallback, shut; empty in the first moment.
+    pub state: &'static str,
 }
 
 /// A pool of servers.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::server::Deadlines;
 use super::*;
+use crate::contract::Contracts;
 use crate::record::metrics::Registry;
 use crate::signs::Signs;
 
@@ -45,6 +46,14 @@ impl AdminSource for Fake {
 
     fn signs(&self) -> Arc<Signs> {
         self.1.clone()
+    }
+
+    fn contracts(&self) -> Option<Arc<Contracts>> {
+        None
+    }
+
+    fn contract_views(&self) -> Vec<ContractView> {
+        Vec::new()
     }
 }
 

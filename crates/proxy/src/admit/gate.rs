@@ -162,7 +162,7 @@ mod tests {
     fn posture(limit: u32, queue_len: u32) -> Arc<Posture> {
         let rules = Rules { queue_len, ..Rules::open(limit) };
         let node = NodeRules { limit: 1000, floors: [0; Criticality::COUNT] };
-        Arc::new(Posture { generation: 0, services: vec![rules], node })
+        Arc::new(Posture { generation: 0, services: vec![rules], node, connections: Arc::new([]) })
     }
 
     fn ask() -> Ask {

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use guichet_core::bounds::WORKERS_MAX;
+use guichet_core::bounds::{SAMPLES_PER_TICK_MAX, WORKERS_MAX};
 use guichet_core::room::Place;
-use guichet_core::signs::{Features, InForce, Sample, Sampler, Step};
+use guichet_core::signs::{Dimension, Features, InForce, Sample, Sampler, Step};
 use guichet_core::{
-    Asking, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, Rules, ServiceId, Slot,
-    SourceKey, SourceView, Standing, Standing3, UNMARKED, Window, decide, effective_standing, mitigated_standing,
-    waits_in_room,
+    Asking, Criticality, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, Rules,
+    ServiceId, Slot, SourceKey, SourceView, Standing, Standing3, UNMARKED, Window, decide, effective_standing,
+    mitigated_standing, waits_in_room,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -32,8 +32,8 @@ use self::sources::Asked;
 pub use self::sources::Sources;
 use crate::classify::Class;
 use crate::clock;
-use crate::config::Service;
-use crate::signs::{Claim, Looks, Signs, Told, Word};
+use crate::config::{ClientKind, Service};
+use crate::signs::{Claim, ConnectionLooks, Looks, Signs, Told, Word};
 
 /// What all workers of a node share to admit: gates, accounts, and what the brain decided.
 pub struct Shared {
@@ -171,6 +171,7 @@ impl Admission {
             counters.queued = gauges.queued.take(now);
             counters.samples.seal();
         }
+        window.connections.seal();
         window
     }
 
@@ -187,6 +188,19 @@ impl Admission {
     /// Counts a place in the waiting room that was given out.
     pub fn note_place(&self, position: usize, place: Place) {
         self.count(ServiceId(position as u16), |counters| counters.room.note(place));
+    }
+
+    /// Notes a connection that failed or stalls, where it is one of those that are sampled. `ending`: for what it failed, or
+    /// will.
+    pub fn note_incident(&self, looks: &ConnectionLooks, ending: Reason) {
+        let mut sampling = self.sampling.borrow_mut();
+        let samples = (SAMPLES_PER_TICK_MAX as u32 / sampling.workers).max(SAMPLES_OF_WORKER_MIN);
+        let mut window = self.window.borrow_mut();
+        let Some(place) = sampling.sampler.place(&mut window.connections, samples) else { return };
+        let features = looks.features.with(Dimension::Ending, u32::from(ending.code()));
+        let (standing, criticality) = (Standing::Anonymous, Criticality::Ordinary);
+        window.connections.keep(place, Sample { features, weight: 1.0, pace_per_s: 1.0, standing, criticality });
+        sampling.told.note_words(&features, |dimension| looks.words(dimension));
     }
 
     /// Decides about one request, and lets it wait if that is the decision.
@@ -210,6 +224,7 @@ impl Admission {
         let proved = (class.standing > Standing::Known).then_some(class.standing);
         let known = effective_standing(proved, &view, now, rules);
         let mitigation = self.look(looks, outward, rules, known, &view, cost).filter(|_| !allowed);
+        let mitigation = mitigation.map(|found| spare_programs(found, class));
         let mitigation = mitigation.map(|found| self.spare_crawlers(found, looks, now));
         let standing = mitigated_standing(known, class.criticality, mitigation.as_ref());
         let matched = mitigation.map_or(0, |m| m.id);
@@ -394,6 +409,15 @@ impl Admission {
         };
         self.shared.sources.outcome(account.key, clock::now(), outcome);
     }
+}
+
+/// Where programs come, nobody can be shown a page, so nobody is asked for a pass: a challenge only puts them behind others.
+fn spare_programs(found: InForce, class: &Class) -> InForce {
+    if class.client_kind() == ClientKind::Browser {
+        return found;
+    }
+    let step = if found.step == Step::Challenge { Step::Deprioritise } else { found.step };
+    InForce { step, challenges: false, ..found }
 }
 
 /// Whether the reason is a refusal that asks to come again later.

@@ -99,14 +99,15 @@ impl Sources {
         self.shard(key).lock().outcome(key, now, outcome);
     }
 
-    /// Books that a connection from `address` ended for `reason`.
-    pub(crate) fn connection_ended(&self, address: IpAddr, reason: Reason, now: Moment) {
+    /// Books that a connection from `address` ended for `reason`. Whether that tells against it.
+    pub(crate) fn connection_ended(&self, address: IpAddr, reason: Reason, now: Moment) -> bool {
         let weight = abuse_weight(reason);
         if weight > 0.0
             && let Some(&key) = self.prefixes(address.to_canonical()).first()
         {
             self.shard(key).lock().abuse(key, now, weight);
         }
+        weight > 0.0
     }
 
     /// Whether the address misbehaved lately.
@@ -179,6 +180,10 @@ const fn abuse_weight(reason: Reason) -> f32 {
         | Reason::UpstreamProtocol
         | Reason::UpstreamUnhealthy
         | Reason::UpstreamTls
+        | Reason::ServiceDown
+        | Reason::ServiceShut
+        | Reason::ReadOnly
+        | Reason::SwitchedOff
         | Reason::ClientGone
         | Reason::Draining
         | Reason::Internal => 0.0,

@@ -10,7 +10,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 
 pub use routes::{HostIndex, covers, host_of, route_of};
 
-use crate::config::{Route, Service};
+use crate::config::{ClientKind, Route, Service};
 use crate::identify::{Identified, PROOF_COOKIE, SessionSigner, cookie};
 use crate::passes::{Holder, PATH, Passes, Token};
 
@@ -46,6 +46,12 @@ impl Class {
     #[must_use]
     pub fn route(&self) -> Option<&Route> {
         self.route_position.map(|position| &self.service.routes[position])
+    }
+
+    /// Who comes here: as the route says, or the service.
+    #[must_use]
+    pub fn client_kind(&self) -> ClientKind {
+        self.route().map_or(self.service.client_kind, |route| route.client_kind)
     }
 
     /// Bytes that the request's body may have.

@@ -11,7 +11,8 @@ use guichet_core::Criticality;
 use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
 
-use crate::signs::Crawler;
+use super::contract::{Cache, Channel, Contract, RouteCache, SwitchOff};
+use crate::signs::{Atlas, Crawler};
 
 /// Everything `guichet serve` needs to know.
 #[derive(Debug, Clone)]
@@ -38,6 +39,10 @@ pub struct Config {
     pub partners: Vec<Arc<Partner>>,
     /// What holds for mitigations of all services.
     pub mitigations: Mitigations,
+    /// Other ways to do the same job.
+    pub channels: Vec<Arc<Channel>>,
+    /// The store of answers.
+    pub cache: Cache,
 }
 
 /// What holds for mitigations of all services.
@@ -49,6 +54,12 @@ pub struct Mitigations {
     pub crawlers: Vec<Crawler>,
     /// The DNS server that is asked; `None`: the system's.
     pub dns: Option<SocketAddr>,
+    /// Tells where addresses are.
+    pub atlas: Atlas,
+    /// Whether signatures of connections that fail or stall are looked for and acted upon.
+    pub connections: SignsMode,
+    /// Largest part of those of proven standing that a refusal of connections may hit.
+    pub connections_collateral_max: f64,
 }
 
 /// The node itself.
@@ -384,6 +395,8 @@ pub struct Service {
     pub mitigations: SignsMode,
     /// Largest part of the traffic of proven standing that a refusal by signature may hit, 0 to 1.
     pub collateral_max: f64,
+    /// What is served when it is not there.
+    pub contract: Option<Contract>,
     /// Routes; the longest matching path wins.
     pub routes: Vec<Route>,
 }
@@ -405,6 +418,12 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// Whether requests with methods that are not idempotent may be retried.
     pub idempotent: bool,
+    /// Who comes here.
+    pub client_kind: ClientKind,
+    /// Which answers are kept.
+    pub cache: Option<RouteCache>,
+    /// Whether it can be switched off, and when it does so by itself.
+    pub switch_off: Option<SwitchOff>,
 }
 
 /// How a partner proves who it is.

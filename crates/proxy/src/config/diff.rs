@@ -44,6 +44,9 @@ impl Config {
         changes.note("log", Effect::Reload, &old.log, &new.log);
         changes.note("trace", Effect::Reload, &old.trace, &new.trace);
         changes.note("mitigations", Effect::Reload, &old.mitigations, &new.mitigations);
+        // What is kept stays kept over a reload, so the store keeps its size and its folder.
+        changes.note("cache", Effect::Restart, &old.cache, &new.cache);
+        changes.named("channel", &by_name(&old.channels, |c| &c.name), &by_name(&new.channels, |c| &c.name));
         changes.named("upstream", &by_name(&old.upstreams, |u| &u.name), &by_name(&new.upstreams, |u| &u.name));
         // Services and partners point at others by position, which is no change of theirs: names are compared.
         changes.named("service", &services(old), &services(new));

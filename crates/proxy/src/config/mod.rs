@@ -10,6 +10,7 @@
 
 mod checked;
 mod checks;
+mod contract;
 mod diff;
 mod findings;
 mod gather;
@@ -29,6 +30,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use checked::*;
+pub use contract::*;
 pub use diff::{Change, Effect};
 pub use problem::{Problem, Report, Severity};
 pub use schema::{reference_markdown, schema};

@@ -153,7 +153,12 @@ impl Shape<'_> {
         }
         let kinds: Vec<_> = options.iter().map(|o| wanted(resolve(&SCHEMA, o))).collect();
         let cause = format!("'{}' must be {}, and is {}", last(path), kinds.join(" or "), node.value.kind());
-        self.wrong(node.places, path, cause, "write \"host:port\", or { address = \"host:port\", weight = 2 }".into())
+        let key = options.iter().find_map(|o| resolve(&SCHEMA, o).get("required")?.as_array()?.first()?.as_str());
+        let mend = match key {
+            Some("address") => "write \"host:port\", or { address = \"host:port\", weight = 2 }".to_owned(),
+            other => format!("write \"name\", or {{ {} = \"name\", \u{2026} }}", other.unwrap_or_default()),
+        };
+        self.wrong(node.places, path, cause, mend)
     }
 
     fn choice(&mut self, choices: &[(&str, &str)], given: &str, at: Places, path: &str) -> bool {

@@ -100,7 +100,7 @@ pub(super) fn merge(into: &mut Table, from: Table, found: &mut Findings) {
 
 /// Tables whose keys are names that the operator chose.
 fn is_named(key: &str) -> bool {
-    matches!(key, "service" | "upstream")
+    matches!(key, "channel" | "service" | "upstream")
 }
 
 fn twice(key: &str, first: Place, second: Place, found: &mut Findings) {

@@ -95,35 +95,59 @@ async fn watch(pool: &Arc<PoolShared>, server: usize, health: Health, prng: Prng
     }
 }
 
+/// Whether any server of a pool answers a plain question without an error of its own: what tells that a service is back.
+pub async fn answers(pool: &PoolShared) -> bool {
+    let upstream = pool.upstream();
+    let health = upstream.health.clone();
+    let path = health.as_ref().map_or_else(|| "/".to_owned(), |health| health.path.clone());
+    let within = health.as_ref().map_or(PROBE_TIMEOUT, |health| health.timeout);
+    for server in 0..upstream.servers.len().min(PROBED_MAX) {
+        let asked = tokio::time::timeout(within, ask(pool, server, &path)).await;
+        if asked.ok().flatten().is_some_and(|status| !status.is_server_error()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// How long such a question may take where no health check says so, and how many servers are asked.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const PROBED_MAX: usize = 4;
+
 /// One check: whether the expected status came. The caller sets the deadline.
 async fn check(pool: &PoolShared, server: usize, health: &Health) -> bool {
+    ask(pool, server, &health.path).await.is_some_and(|status| status.as_u16() == health.status)
+}
+
+/// The status of the answer to a GET. The caller sets the deadline.
+async fn ask(pool: &PoolShared, server: usize, path: &str) -> Option<http::StatusCode> {
     let upstream = pool.upstream();
     let address = pool.address(server);
-    let Ok(addresses) = connect::resolve(address).await else { return false };
-    let Ok(stream) = connect::open(&addresses, server, pool.tls()).await else { return false };
+    let Ok(addresses) = connect::resolve(address).await else { return None };
+    let Ok(stream) = connect::open(&addresses, server, pool.tls()).await else { return None };
     let host = upstream.server_name.as_deref().unwrap_or(address);
     let io = TokioIo::new(stream);
     let sent = match upstream.protocol {
         UpstreamProtocol::Http1 | UpstreamProtocol::Https => {
-            let Some(request) = request(health.path.clone(), host) else { return false };
+            let Some(request) = request(path.to_owned(), host) else { return None };
             let mut builder = hyper::client::conn::http1::Builder::new();
             builder
                 .max_buf_size(UPSTREAM_HEAD_BYTES_MAX)
                 .max_header_size(UPSTREAM_HEAD_BYTES_MAX)
                 .max_headers(UPSTREAM_HEADER_FIELDS_MAX);
-            let Ok((mut sender, connection)) = builder.handshake(io).await else { return false };
+            let Ok((mut sender, connection)) = builder.handshake(io).await else { return None };
             drive(connection, sender.send_request(request)).await
         }
         UpstreamProtocol::H2c | UpstreamProtocol::H2 => {
             let scheme = if upstream.protocol == UpstreamProtocol::H2 { "https" } else { "http" };
-            let Some(mut request) = request(format!("{scheme}://{host}{}", health.path), host) else { return false };
+            let Some(mut request) = request(format!("{scheme}://{host}{path}"), host) else { return None };
             request.headers_mut().remove(http::header::HOST);
             let builder = hyper::client::conn::http2::Builder::new(LocalExecutor);
-            let Ok((mut sender, connection)) = builder.handshake(io).await else { return false };
+            let Ok((mut sender, connection)) = builder.handshake(io).await else { return None };
             drive(connection, sender.send_request(request)).await
         }
     };
-    sent.is_some_and(|answer| answer.status().as_u16() == health.status)
+    sent.map(|answer| answer.status())
 }
 
 fn request(uri: String, host: &str) -> Option<Request<Empty<Bytes>>> {

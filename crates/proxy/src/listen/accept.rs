@@ -97,7 +97,7 @@ fn admit<D: Desk>(
 ) {
     let refuse = |socket: &TcpStream, reason: Reason| {
         reset_on_close(socket);
-        worker.desk.connection_refused(peer, &listener.name, reason);
+        worker.desk.connection_refused(peer, &listener.name, reason, None);
     };
     if worker.opening.get() >= OPENING_PER_WORKER_MAX {
         return refuse(&socket, Reason::ConnectionsFull);

@@ -90,6 +90,12 @@ impl Floor {
             self.allowance.saturating_sub(clock::now().since(since)).saturating_add(earned).min(self.grace);
     }
 
+    /// Since when the client is waited for, all in all: what it made up for is not counted. `None`: nobody waits for it.
+    pub(crate) fn waits_since(&self) -> Option<Moment> {
+        let used = self.grace.saturating_sub(self.allowance).as_micros() as u64;
+        self.since.map(|since| Moment(since.0.saturating_sub(used)))
+    }
+
     /// All that was waited for is there.
     pub(crate) fn settled(&mut self) {
         if self.since.take().is_some() || self.allowance < self.grace {

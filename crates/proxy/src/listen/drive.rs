@@ -59,7 +59,8 @@ impl<D: Desk> Drop for Opened<D> {
     fn drop(&mut self) {
         self.desk.connection_closed(&self.connection);
         if let Some(reason) = self.watch.ended() {
-            self.desk.connection_refused(self.connection.client, &self.connection.listener.name, reason);
+            let Connection { client, listener, looks, .. } = &*self.connection;
+            self.desk.connection_refused(*client, &listener.name, reason, looks.as_deref());
         }
     }
 }
@@ -151,7 +152,7 @@ async fn serve_http2<D: Desk>(counter: &Rc<Counter<D>>, io: ClientIo) -> hyper::
             }
             Command::Drain | Command::Serve => {}
         }
-        if counter.stalls.stalled(cx, &counter.limits, counter.watch.data_out()) {
+        if counter.stalls.stalled(cx, &counter.limits, &counter.watch) {
             counter.watch.ended_for(Reason::H2WindowGames);
             counter.watch.set_abort();
             return Poll::Ready(Ok(()));

@@ -11,11 +11,14 @@ use std::cmp::Reverse;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use guichet_core::Reason;
 use guichet_core::bounds::EVICTION_SAMPLE_MAX;
+use guichet_core::{Moment, Reason};
 
 use super::caps::ConnectionCaps;
 use super::watch::{Command, Watch};
+
+/// Rounds of the census in a second.
+const CENSUS_ROUNDS_PER_S: usize = 10;
 
 /// The connections of one worker; as many as the node's bound lets in.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(crate) struct Registry {
     slots: RefCell<Vec<Option<Arc<Watch>>>>,
     free: RefCell<Vec<usize>>,
     cursor: Cell<usize>,
+    census_cursor: Cell<usize>,
+    census_round: Cell<usize>,
     count: Cell<usize>,
     /// Told to close to make room, and not gone yet.
     leaving: Cell<usize>,
@@ -74,6 +79,29 @@ impl Registry {
         self.slots.borrow().iter().flatten().for_each(visit);
     }
 
+    /// Calls `stalled` for connections whose client keeps the door waiting, with whether it is to be noted: for each about
+    /// once a second. Where not `all`, only for those. Looks at a bounded number, from where the last call stopped.
+    pub(crate) fn census(&self, now: Moment, all: bool, mut stalled: impl FnMut(&Arc<Watch>, Reason, bool)) {
+        let round = self.census_round.get().wrapping_add(1);
+        self.census_round.set(round);
+        let slots = self.slots.borrow();
+        let count = slots.len().min(EVICTION_SAMPLE_MAX);
+        let start = self.census_cursor.get();
+        for at in (0..count).map(|step| (start + step) % slots.len()) {
+            let noted = (at + round).is_multiple_of(CENSUS_ROUNDS_PER_S);
+            if !all && !noted {
+                continue;
+            }
+            let Some(watch) = slots[at].as_ref().filter(|watch| watch.commanded() != Command::Close) else { continue };
+            if let Some(ending) = watch.stalls(now) {
+                stalled(watch, ending, noted);
+            }
+        }
+        if !slots.is_empty() {
+            self.census_cursor.set((start + count) % slots.len());
+        }
+    }
+
     /// Closes idle connections to make room, so that up to `wanted` leave, with those that were told so before and are
     /// not gone yet. Tells how many were told now.
     pub(crate) fn evict(&self, caps: &ConnectionCaps, wanted: usize) -> usize {
@@ -114,7 +142,7 @@ pub(crate) fn wanted(caps: &ConnectionCaps, own: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guichet_core::Moment;
+    use crate::listen::watch::Wait;
     use std::net::SocketAddr;
 
     fn watch(address: &str, idle_since: u64, good: bool, in_flight: bool) -> Arc<Watch> {
@@ -157,6 +185,49 @@ mod tests {
         drop((places, hoarder, single));
         assert_eq!((registry.count(), registry.leaving.get()), (0, 0));
         assert_eq!(registry.evict(&caps, 1), 0);
+    }
+
+    #[test]
+    fn who_keeps_the_door_waiting_is_told_once_a_second() {
+        let registry = Rc::new(Registry::default());
+        let now = Moment(10_000_000);
+        let at = |s: u64| Some(Moment(s * 1_000_000));
+        let silent = watch("192.0.2.1", 8_000_000, false, false);
+        let fresh = watch("192.0.2.2", 9_500_000, false, false);
+        let busy = watch("192.0.2.3", 1, true, true);
+        let (reads, body, head) = (
+            watch("192.0.2.4", 1, true, true),
+            watch("192.0.2.5", 1, false, true),
+            watch("192.0.2.6", 9_900_000, false, false),
+        );
+        reads.set_waits(Wait::Read, at(8));
+        body.set_waits(Wait::Body, at(9));
+        head.set_waits(Wait::Head, at(5));
+        let all = [&silent, &fresh, &busy, &reads, &body, &head];
+        let _places: Vec<_> = all.iter().map(|w| registry.register(Arc::clone(w))).collect();
+        let wanted = [
+            ("192.0.2.1", Reason::IdleTimeout),
+            ("192.0.2.4", Reason::ReadTooSlow),
+            ("192.0.2.5", Reason::BodyTooSlow),
+            ("192.0.2.6", Reason::HeaderTimeout),
+        ];
+        let round = |all| {
+            let mut told = Vec::new();
+            registry.census(now, all, |w, ending, noted| told.push((w.client().ip().to_string(), ending, noted)));
+            told
+        };
+        let mut noted: Vec<_> =
+            (0..10).flat_map(|_| round(false)).map(|(client, ending, _)| (client, ending)).collect();
+        noted.sort();
+        assert_eq!(noted, wanted.map(|(client, ending)| (client.to_owned(), ending)));
+        let every: Vec<_> = round(true).into_iter().map(|(client, ending, _)| (client, ending)).collect();
+        assert_eq!(every, wanted.map(|(client, ending)| (client.to_owned(), ending)), "all, where closing matters");
+        // What was waited for came.
+        for (w, wait) in [(&reads, Wait::Read), (&body, Wait::Body), (&head, Wait::Head)] {
+            w.set_waits(wait, None);
+        }
+        silent.command(Command::Close);
+        assert_eq!(round(true), []);
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(super) async fn open<D: Desk>(worker: Rc<WorkerContext<D>>, accepted: Accept
     drop(registered);
     // Where it was served, the driver told why it ended.
     if let Some(reason) = watch.ended().filter(|_| !watch.served()) {
-        desk.connection_refused(watch.client(), &listener.name, reason);
+        desk.connection_refused(watch.client(), &listener.name, reason, watch.looks.get().map(Arc::as_ref));
     }
 }
 
@@ -110,7 +110,7 @@ async fn open_and_serve<D: Desk>(worker: Rc<WorkerContext<D>>, accepted: Accepte
         Err(Stop::Refused(_)) => {
             reset_on_close(&accepted.socket);
             let reason = if accepted.tls.is_some() { Reason::HandshakeTimeout } else { Reason::IdleTimeout };
-            return worker.desk.connection_refused(accepted.peer, &accepted.listener.name, reason);
+            return worker.desk.connection_refused(accepted.peer, &accepted.listener.name, reason, None);
         }
     };
     drop(opening);
@@ -146,18 +146,21 @@ async fn begin<D: Desk>(
 ) {
     let opening = Opening::new(&worker.opening);
     let mut client = accepted.peer;
-    let listener = Arc::clone(&accepted.listener);
+    let (listener, watch) = (Arc::clone(&accepted.listener), Arc::clone(&accepted.watch));
+    let refused = |client, reason| {
+        worker.desk.connection_refused(client, &listener.name, reason, watch.looks.get().map(Arc::as_ref));
+    };
     match prepare(&worker, &mut accepted, &mut ahead, &mut client, deadline).await {
         Ok(prepared) => match establish(&worker, accepted, ahead, client, opened, prepared).await {
             Ok((io, connection, watch, http2)) => {
                 drop(opening);
-                drive::serve(worker, io, connection, watch, http2).await;
+                drive::serve(Rc::clone(&worker), io, connection, watch, http2).await;
             }
-            Err(reason) => worker.desk.connection_refused(client, &listener.name, reason),
+            Err(reason) => refused(client, reason),
         },
         Err(Stop::Refused(reason)) => {
             reset_on_close(&accepted.socket);
-            worker.desk.connection_refused(client, &listener.name, reason);
+            refused(client, reason);
         }
         Err(Stop::Left) => {}
     }
@@ -189,13 +192,26 @@ async fn prepare<D: Desk>(
     }
     let Some(tls) = accepted.tls.clone() else {
         let http2 = accepted.listener.http2 && prior_knowledge(&accepted.socket, ahead, deadline).await?;
+        look(worker, &accepted.watch, None, *client)?;
         return Ok(Prepared::Plain { http2 });
     };
     let hello = hello(&accepted.socket, ahead, deadline).await?;
+    look(worker, &accepted.watch, Some(&hello), *client)?;
     if let Some(may_handshake) = &worker.may_handshake {
         may_handshake(&hello, *client)?;
     }
     Ok(Prepared::Tls(hello, tls))
+}
+
+/// Looks at a connection, and asks whether one that looks like this may go on.
+fn look<D: Desk>(
+    worker: &Rc<WorkerContext<D>>,
+    watch: &Watch,
+    hello: Option<&ClientHelloInfo>,
+    client: SocketAddr,
+) -> Result<(), Reason> {
+    let Some(looks) = worker.desk.look(hello, client) else { return Ok(()) };
+    worker.desk.may_connect(watch.looks.get_or_init(|| looks))
 }
 
 /// Reads some more; false where the client closed.
@@ -314,6 +330,7 @@ async fn establish<D: Desk>(
         opened,
         tls,
         h2_fingerprint: std::cell::OnceCell::new(),
+        looks: watch.looks.get().cloned(),
         signs: std::cell::OnceCell::new(),
         violation: std::cell::Cell::new(None),
         requests: std::cell::Cell::new(0),
@@ -329,7 +346,8 @@ async fn shake_hands(
     limits: &Limits,
     watch: &Arc<Watch>,
 ) -> Result<(ClientIo, TlsInfo), Reason> {
-    let fingerprint = ja4(&hello);
+    let looked = watch.looks.get().and_then(|looks| looks.ja4.clone());
+    let fingerprint = looked.unwrap_or_else(|| ja4(&hello));
     let deadline = Instant::now() + limits.handshake;
     // Kept past the deadline, so that the socket within can be told to close with a reset.
     let mut handshake = Box::pin(tokio_rustls::TlsAcceptor::from(tls.config()).accept(replay));

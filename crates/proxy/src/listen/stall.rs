@@ -14,6 +14,7 @@ use std::time::Duration;
 use guichet_core::Moment;
 
 use super::deadline::Timer;
+use super::watch::{Wait, Watch};
 use crate::clock;
 use crate::config::Limits;
 
@@ -21,6 +22,8 @@ use crate::config::Limits;
 const PATIENCE_WHILE_OTHERS_MOVE: u32 = 6;
 /// Between two looks, at least.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// And at most, so that a client that keeps the door waiting is noted soon.
+const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// A piece that was handed over.
 #[derive(Debug, Clone, Copy)]
@@ -62,10 +65,13 @@ impl Stalls {
         Handed(answer)
     }
 
-    /// Whether the connection is stalled; `data_out` is when it last sent data. Else the task is woken to look again.
-    pub(super) fn stalled(&self, cx: &mut Context<'_>, limits: &Limits, data_out: Moment) -> bool {
+    /// Whether the connection is stalled. Else the task is woken to look again.
+    pub(super) fn stalled(&self, cx: &mut Context<'_>, limits: &Limits, watch: &Watch) -> bool {
+        let data_out = watch.data_out();
         let mut answers = self.answers.borrow_mut();
         answers.retain(|a| Rc::strong_count(a) > 1);
+        let waits = answers.iter().filter_map(|answer| answer.get()).map(|piece| piece.at.max(data_out)).min();
+        watch.set_waits(Wait::Read, waits);
         if answers.is_empty() {
             return false;
         }
@@ -74,8 +80,8 @@ impl Stalls {
         if due.is_some_and(|due| now >= due) {
             return true;
         }
-        // Pieces are handed over without this task being polled, so it looks at least once a grace.
-        let look_again = now.after(limits.body_grace.max(LOOK_INTERVAL_MIN));
+        // Pieces are handed over without this task being polled, so it looks now and then.
+        let look_again = now.after(limits.body_grace.clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL_MAX));
         let _ = self.timer.borrow_mut().poll(cx, now, due.map_or(look_again, |due| due.min(look_again)));
         false
     }
@@ -113,9 +119,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_taken_or_over_is_forgotten() {
         let limits = Limits { body_grace: Duration::ZERO, ..Limits::default() };
-        let stalls = Stalls::default();
+        let (stalls, watch) = (Stalls::default(), Watch::new("192.0.2.1:1".parse().unwrap(), 1, Moment(0)));
         poll_fn(|cx| {
-            let mut stalled = || stalls.stalled(cx, &limits, Moment(0));
+            let mut stalled = || stalls.stalled(cx, &limits, &watch);
             assert!(!stalled());
             let (one, two) = (stalls.track(), stalls.track());
             assert!(!stalled());

@@ -4,11 +4,14 @@
 //! this is made of atomics, although all of it happens on one worker. Nothing here blocks.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use guichet_core::{Moment, Reason};
+
+use crate::signs::ConnectionLooks;
 
 /// What somebody outside wants of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +24,21 @@ pub(crate) enum Command {
     /// Close now.
     Close = 2,
 }
+
+/// What a client is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Wait {
+    /// The rest of a head.
+    Head = 0,
+    /// More of a body.
+    Body = 1,
+    /// That it takes an answer.
+    Read = 2,
+}
+
+/// Who keeps the door waiting for longer than this is noted.
+const STALL: Duration = Duration::from_secs(1);
 
 /// Shared state of one connection.
 #[derive(Debug)]
@@ -53,6 +71,10 @@ pub(crate) struct Watch {
     idle_since: AtomicU64,
     /// When data last went out on HTTP/2, in the same form.
     data_out: AtomicU64,
+    /// Since when the client is waited for, by [`Wait`]; 0: it is not.
+    waits: [AtomicU64; 3],
+    /// What it looks like, once it was looked at.
+    pub(crate) looks: OnceLock<Arc<ConnectionLooks>>,
     /// What is wanted: see [`Command`].
     command: AtomicU8,
     /// Wakes the driver.
@@ -89,6 +111,8 @@ impl Watch {
             streams_max: AtomicU32::new(streams_max),
             idle_since: AtomicU64::new(now.0),
             data_out: AtomicU64::new(0),
+            waits: Default::default(),
+            looks: OnceLock::new(),
             command: AtomicU8::new(0),
             driver: AtomicWaker::new(),
             guard: AtomicWaker::new(),
@@ -215,6 +239,28 @@ impl Watch {
 
     pub(crate) fn data_out(&self) -> Moment {
         Moment(self.data_out.load(Ordering::Relaxed))
+    }
+
+    /// Since when the client is waited for: time that it made up for by what it sent or took is not counted.
+    pub(crate) fn set_waits(&self, wait: Wait, since: Option<Moment>) {
+        self.waits[wait as usize].store(since.map_or(0, |since| since.0.max(1)), Ordering::Relaxed);
+    }
+
+    /// Whether the client keeps the door waiting, and what the connection will end for if it goes on like this.
+    pub(crate) fn stalls(&self, now: Moment) -> Option<Reason> {
+        if self.transparent() {
+            return None;
+        }
+        let long = |since: u64| since != 0 && now.since(Moment(since)) >= STALL;
+        let waits = |wait: Wait| long(self.waits[wait as usize].load(Ordering::Relaxed));
+        let silent = self.begun() == 0 && now.since(self.idle_since()) >= STALL;
+        let endings = [
+            (waits(Wait::Read), Reason::ReadTooSlow),
+            (waits(Wait::Body), Reason::BodyTooSlow),
+            (waits(Wait::Head), Reason::HeaderTimeout),
+            (silent, Reason::IdleTimeout),
+        ];
+        endings.into_iter().find_map(|(stalls, ending)| stalls.then_some(ending))
     }
 
     /// Tells the driver what is wanted; a milder wish never replaces a stronger one.

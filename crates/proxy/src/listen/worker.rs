@@ -14,6 +14,7 @@ use super::caps::ConnectionCaps;
 use super::client_hello::ClientHelloInfo;
 use super::idle::{self, Registry};
 use super::watch::Command;
+use crate::clock;
 use crate::config::Limits;
 use crate::desk::Desk;
 
@@ -104,6 +105,19 @@ impl<D: Desk> WorkerContext<D> {
         self.registry.evict(&self.caps, idle::wanted(&self.caps, self.registry.count()))
     }
 
+    /// Tells the desk of clients that keep the door waiting, and closes the connections of those who are to go.
+    fn take_census(&self) {
+        let all = self.desk.closes_stalled();
+        self.registry.census(clock::now(), all, |watch, ending, noted| {
+            let Some(looks) = watch.looks.get() else { return };
+            if self.desk.stalls(looks, ending, noted) {
+                watch.ended_for(Reason::Mitigated);
+                watch.set_abort();
+                watch.command(Command::Close);
+            }
+        });
+    }
+
     /// Starts the worker's tending task, once. It ends with the worker's context.
     pub(super) fn tend(self: &Rc<Self>) {
         if self.tended.replace(true) {
@@ -118,6 +132,7 @@ impl<D: Desk> WorkerContext<D> {
                 interval.tick().await;
                 let Some(worker) = weak.upgrade() else { return };
                 worker.make_room();
+                worker.take_census();
                 let streams = worker.streams_max(&worker.limits());
                 if streams != told {
                     worker.registry.each(|watch| watch.set_streams_max(streams));

@@ -66,6 +66,10 @@ pub(super) const fn family(reason: Reason) -> Family {
         | R::UpstreamProtocol
         | R::UpstreamUnhealthy
         | R::UpstreamTls
+        | R::ServiceDown
+        | R::ServiceShut
+        | R::ReadOnly
+        | R::SwitchedOff
         | R::Internal => Family::Unreachable,
         R::Draining => Family::Closing,
     }
@@ -122,12 +126,12 @@ pub(super) const fn proxy_error(reason: Reason) -> &'static str {
         | R::IdleTimeout
         | R::ClientGone => "http_request_error",
         R::UnknownHost | R::Misdirected => "destination_not_found",
-        R::UpstreamConnect | R::UpstreamUnhealthy => "destination_unavailable",
+        R::UpstreamConnect | R::UpstreamUnhealthy | R::ServiceDown => "destination_unavailable",
         R::UpstreamConnectTimeout => "connection_timeout",
         R::UpstreamFirstByte | R::UpstreamIdle => "http_response_timeout",
         R::UpstreamProtocol => "http_protocol_error",
         R::UpstreamTls => "tls_protocol_error",
-        R::Draining => "proxy_internal_response",
+        R::Draining | R::ServiceShut | R::ReadOnly | R::SwitchedOff => "proxy_internal_response",
         R::Internal => "proxy_internal_error",
     }
 }

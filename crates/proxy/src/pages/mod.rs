@@ -21,5 +21,5 @@ mod tests;
 
 pub use negotiate::{Kind, Language, kind_for, language_for};
 pub use redirect::redirect_to_https;
-pub(crate) use render::{STYLE, escaped, problem_type, title_and_text};
+pub(crate) use render::{STYLE, escaped, page_policy, problem_type, title_and_text};
 pub use respond::{RefusalContext, proxy_status, refusal, warm};

@@ -29,6 +29,12 @@ pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The policy of the pages, as a header.
+pub(crate) fn page_policy() -> http::HeaderValue {
+    http::HeaderValue::from_str(&CONTENT_SECURITY_POLICY)
+        .unwrap_or(http::HeaderValue::from_static("default-src 'none'"))
+}
+
 /// Escapes text for HTML, in content and in quoted attributes.
 pub(super) fn escape_html(out: &mut Vec<u8>, text: &str) {
     for byte in text.bytes() {

@@ -226,7 +226,8 @@ impl Passes {
     }
 
     /// A pass for a solved puzzle.
-    fn for_work(&self, holder: &Holder<'_>, puzzle: &str, numbers: &str, now_s: u64) -> Option<Token> {
+    #[must_use]
+    pub fn for_work(&self, holder: &Holder<'_>, puzzle: &str, numbers: &str, now_s: u64) -> Option<Token> {
         let token = self.signer.verify(puzzle, Use::Puzzle, self.binding(holder), seconds(now_s))?;
         let numbers = work::read(numbers)?;
         let good = solves(puzzle, token.bid, &numbers);
@@ -279,7 +280,9 @@ impl Passes {
         self.counts.events.note(event);
     }
 
-    fn sign(&self, pass: &Token) -> String {
+    /// The text that proves a pass, as its holder keeps it.
+    #[must_use]
+    pub fn sign(&self, pass: &Token) -> String {
         self.signer.sign(pass)
     }
 

@@ -64,6 +64,8 @@ pub struct Entry<'a> {
     pub partner: Option<&'a str>,
     /// Why it was refused or failed.
     pub reason: Option<Reason>,
+    /// How the answer came about, where the service's contract gave it.
+    pub contract: Option<&'static str>,
     /// The mitigation that it matched.
     pub mitigation: Option<u32>,
     /// How the pass that it showed was come by.
@@ -119,6 +121,7 @@ pub(super) fn entry_for_test() -> Entry<'static> {
         standing: Standing::Known,
         partner: None,
         reason: None,
+        contract: None,
         mitigation: None,
         pass: None,
         ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1"),

@@ -1,5 +1,6 @@
 //! The trail of one request: what is learned of it on its way, recorded once when it ends, however it ends.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use guichet_core::{Criticality, Moment, Reason, Standing};
+use guichet_core::{Criticality, Fault, Moment, Reason, Standing};
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Uri, Version};
@@ -23,6 +24,7 @@ use crate::classify::Class;
 use crate::clock;
 use crate::config::{ClientKind, Partner};
 use crate::connection::Connection;
+use crate::contract::Told;
 use crate::forward::{Ended, Facts};
 use crate::identify::cookie;
 use crate::pages::{RefusalContext, kind_for, language_for, refusal};
@@ -59,6 +61,7 @@ pub struct Trail {
     status: u16,
     bytes_out: u64,
     reason: Option<Reason>,
+    told: Cell<Option<Told>>,
     complete: bool,
 }
 
@@ -94,6 +97,7 @@ impl Trail {
             status: 0,
             bytes_out: 0,
             reason: None,
+            told: Cell::new(None),
             complete: false,
         }
     }
@@ -177,7 +181,7 @@ impl Trail {
         let context = RefusalContext {
             accept: self.accept.as_ref().map(HeaderValue::as_bytes),
             accept_language: self.accept_language.as_ref().map(HeaderValue::as_bytes),
-            kind: service.as_ref().map_or(ClientKind::Browser, |s| s.client_kind),
+            kind: self.class.as_ref().map_or(ClientKind::Browser, Class::client_kind),
             reference: Reference::new(reason, self.id),
             service_name: service.as_ref().map_or("", |s| &s.name),
             head: self.method == Method::HEAD,
@@ -185,10 +189,38 @@ impl Trail {
         };
         let response = match reason {
             Reason::WaitingRoom => self.room(),
-            _ => self.offer(reason),
+            _ => self.contract_page(reason, &context).or_else(|| self.offer(reason)),
         };
         let response = response.unwrap_or_else(|| refusal(reason, &context));
         self.follow(response)
+    }
+
+    /// Notes that the service's contract answered.
+    pub(crate) fn note_told(&self, told: Told) {
+        self.told.set(Some(told));
+        if let Some(class) = &self.class {
+            self.setup.shared.of_services[class.service_position].note_told(told);
+        }
+    }
+
+    /// The page of the service's contract, where it has one for the reason.
+    fn contract_page(&self, reason: Reason, context: &RefusalContext<'_>) -> Option<Response<Body>> {
+        let class = self.class.as_ref()?;
+        let now = self.setup.shared.of_services[class.service_position].now();
+        let (pages, told) = match reason {
+            Reason::SwitchedOff => {
+                let off = now.off.iter().find(|(route, _)| Some(*route) == class.route_position);
+                (off.and_then(|(_, pages)| pages.clone()), Told::Off)
+            }
+            Reason::ReadOnly => (now.read_only.clone(), Told::ReadOnly),
+            _ if reason == Reason::ServiceShut || reason.fault() == Fault::Upstream => {
+                (now.away.clone(), Told::Fallback)
+            }
+            _ => return None,
+        };
+        self.note_told(told);
+        let may_redirect = matches!(self.method, Method::GET | Method::HEAD);
+        Some(pages?.answer(reason, context, may_redirect))
     }
 
     /// Who is not yet let in gets a place in the waiting room, or is told how its place stands. Where the place is due, it
@@ -251,7 +283,7 @@ impl Trail {
     #[must_use]
     pub(crate) fn frame(&self, reference: Option<Reference>) -> PassFrame<'_> {
         let service = self.class.as_ref().map(|class| &class.service);
-        let kind = service.map_or(ClientKind::Browser, |service| service.client_kind);
+        let kind = self.class.as_ref().map_or(ClientKind::Browser, Class::client_kind);
         PassFrame {
             language: language_for(self.accept_language.as_ref().map(HeaderValue::as_bytes)),
             kind: kind_for(self.accept.as_ref().map(HeaderValue::as_bytes), kind),
@@ -345,6 +377,7 @@ impl Trail {
                 .unwrap_or(Standing::Anonymous),
             partner: self.partner.as_ref().map(|partner| partner.name.as_str()),
             reason: self.reason,
+            contract: self.told.get().map(Told::name),
             pass: class.and_then(|class| class.pass).map(|pass| pass.earned_by()),
             mitigation: (self.mitigation != 0).then_some(self.mitigation),
             ja4: self.connection.tls.as_ref().map(|tls| tls.ja4.as_str()),

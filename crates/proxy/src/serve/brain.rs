@@ -73,6 +73,7 @@ pub(super) async fn run(inbox: Inbox, workers: usize, registry: Arc<Registry>) {
 /// A brain for a new configuration, which goes on with what the old one learned of services that stay.
 fn heir(old: &Brain, former: &Setup, setup: &Setup) -> Brain {
     let mut brain = Brain::new(&setup.brain);
+    brain.adopt_connections(old);
     for (to, service) in setup.config.services.iter().enumerate() {
         let from = former.config.services.iter().position(|before| before.name == service.name);
         if let Some(from) = from {
@@ -88,9 +89,7 @@ fn obey(brain: &mut Brain, order: Order) -> Option<u32> {
     let until = |for_s| now.after(Duration::from_secs(for_s));
     match order {
         Order::Pin { id, step, for_s } => brain.pin(id, step, now, until(for_s)).then_some(id),
-        Order::Add { service, signature, step, for_s } => {
-            brain.order(ServiceId(service), signature, step, now, until(for_s))
-        }
+        Order::Add { service, signature, step, for_s } => brain.order(service, signature, step, now, until(for_s)),
         Order::End { id } => brain.end(id, now, None).then_some(id),
         Order::Forbid { id, for_s } => brain.end(id, now, Some(until(for_s))).then_some(id),
     }
@@ -101,7 +100,8 @@ fn tell(setup: &Setup, brain: &mut Brain, lexicon: &Lexicon, registry: &Registry
     let now = clock::now();
     let seen = |m: &Mitigation| {
         let service = setup.config.services.get(m.service.index());
-        let (name, mode) = service.map_or(("", SignsMode::On), |service| (service.name.as_str(), service.mitigations));
+        let connections = (signs::CONNECTIONS, setup.config.mitigations.connections);
+        let (name, mode) = service.map_or(connections, |service| (service.name.as_str(), service.mitigations));
         signs::view(m, name, mode == SignsMode::DryRun, now, lexicon)
     };
     for event in brain.take_events() {
@@ -113,7 +113,11 @@ fn tell(setup: &Setup, brain: &mut Brain, lexicon: &Lexicon, registry: &Registry
         }
     }
     let mut steps = vec![[0_u32; Step::ALL.len()]; setup.service_slots.len()];
+    let mut of_connections = [0_u32; Step::ALL.len()];
     for m in brain.mitigations() {
+        if m.service == ServiceId::DOOR {
+            of_connections[m.step as usize] += 1;
+        }
         if let Some(of_service) = steps.get_mut(m.service.index()) {
             of_service[m.step as usize] += 1;
         }
@@ -121,6 +125,7 @@ fn tell(setup: &Setup, brain: &mut Brain, lexicon: &Lexicon, registry: &Registry
     for (slot, steps) in setup.service_slots.iter().zip(&steps) {
         registry.admission(*slot).set_mitigations(steps);
     }
+    registry.set_connection_mitigations(&of_connections);
     setup.signs.book.publish(brain.mitigations().map(seen).collect());
 }
 

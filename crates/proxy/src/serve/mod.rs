@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admin::AdminServer;
 use crate::admit::Sources;
 use crate::config::{self, Config, Protocol};
+use crate::contract::{self, Contracts};
 use crate::listen;
 use crate::listen::caps::ConnectionCaps;
 use crate::listen::tls::CertificateStore;
@@ -111,7 +112,9 @@ impl Node {
         let (signs, inboxes) = Signs::new(keyed);
         let signs = Arc::new(signs);
         registry.set_signs(signs.clone());
-        let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), &registry, None)?);
+        let contracts = Arc::new(Contracts::new(&config.cache));
+        registry.set_contracts(contracts.clone());
+        let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), contracts, &registry, None)?);
         raise_file_limit(setup.config.node.connections_max);
         crate::pages::warm();
 
@@ -281,6 +284,7 @@ fn start_brain(
     std::thread::Builder::new().name("guichet-brain".into()).spawn(move || {
         let local = tokio::task::LocalSet::new();
         local.spawn_local(look_up_crawlers(asked, first.clone()));
+        local.spawn_local(contract::watch(inbox.setups.clone(), first.clone()));
         local.spawn_local(reload::check_health(inbox.setups.clone(), first));
         local.block_on(&runtime, brain::run(inbox, workers, registry));
     })?;

@@ -118,9 +118,16 @@ impl Node {
             self.registry.set_certificates(store.expiries());
         }
         self.sources.set_known_after(known_after(&config));
-        let setup =
-            Setup::new(config, &self.seed, self.sources.clone(), former.signs.clone(), &self.registry, Some(&former))
-                .map_err(|error| error.to_string())?;
+        let setup = Setup::new(
+            config,
+            &self.seed,
+            self.sources.clone(),
+            former.signs.clone(),
+            former.contracts.clone(),
+            &self.registry,
+            Some(&former),
+        )
+        .map_err(|error| error.to_string())?;
         self.setups.send_replace(Arc::new(setup));
         Ok(())
     }

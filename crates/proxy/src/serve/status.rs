@@ -9,9 +9,12 @@ use tokio::sync::watch;
 
 use super::brain::pressure_share;
 use crate::admin::{
-    AdminSource, ListenerStatus, NotReady, ReloadStatus, ServerStatus, ServiceStatus, Status, UpstreamStatus,
+    AdminSource, ContractView, ListenerStatus, NotReady, ReloadStatus, ServerStatus, ServiceStatus, Status,
+    UpstreamStatus,
 };
 use crate::clock;
+use crate::config::Service;
+use crate::contract::{Contracts, OfService, ServiceState, Told};
 use crate::record::access_log::LogCounters;
 use crate::record::metrics::Registry;
 use crate::setup::Setup;
@@ -65,6 +68,31 @@ impl AdminSource for NodeStatus {
     fn signs(&self) -> Arc<Signs> {
         self.setups.borrow().signs.clone()
     }
+
+    fn contracts(&self) -> Option<Arc<Contracts>> {
+        Some(self.setups.borrow().contracts.clone())
+    }
+
+    fn contract_views(&self) -> Vec<ContractView> {
+        let setup = self.setups.borrow().clone();
+        let states = setup.contracts.states();
+        let services = setup.config.services.iter().zip(&setup.of_services);
+        services.map(|(service, of)| contract_view(service, of, &states)).collect()
+    }
+}
+
+fn contract_view(service: &Service, of: &OfService, states: &[ServiceState]) -> ContractView {
+    let contract = service.contract.as_ref();
+    let needs = contract.map(|c| c.needs.iter().map(|need| need.service.clone()).collect());
+    ContractView {
+        service: service.name.clone(),
+        title: contract.map(|c| [c.title.en.clone(), c.title.fr.clone()]),
+        state: states.iter().find(|one| one.service == service.name).cloned(),
+        ways: contract.map(|c| c.ways.iter().map(|way| way.name.clone()).collect()).unwrap_or_default(),
+        needs: needs.unwrap_or_default(),
+        routes: service.routes.iter().map(|route| route.path.clone()).collect(),
+        answers: Told::ALL.iter().map(|told| told.name()).zip(of.told()).collect(),
+    }
 }
 
 impl NodeStatus {
@@ -76,6 +104,7 @@ impl NodeStatus {
         if let Some(error) = &*self.certificates_failing.lock() {
             degraded.push(format!("new certificates were not taken: {error}"));
         }
+        degraded.extend(self.setups.borrow().contracts.store.degraded());
         let reload = self.reload.lock();
         if let (false, Some(error)) = (reload.success, &reload.error) {
             degraded.push(format!("the last reload failed, the configuration before it is in force: {error}"));
@@ -101,6 +130,7 @@ impl NodeStatus {
 
 fn services(setup: &Setup) -> Vec<ServiceStatus> {
     let posture = setup.admission.posture.load();
+    let states = setup.contracts.states();
     setup
         .config
         .services
@@ -119,6 +149,7 @@ fn services(setup: &Setup) -> Vec<ServiceStatus> {
                 pressure: pressure_share(rules.pressure),
                 fair_rate: fair.is_finite().then_some(f64::from(fair)),
                 upstream: setup.config.upstreams[service.upstream].name.clone(),
+                state: states.iter().find(|one| one.service == service.name).map_or("", |one| one.state.name()),
             }
         })
         .collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use guichet_core::Moment;
 use guichet_core::bounds::MITIGATIONS_ENDED_MAX;
-use guichet_core::signs::{End, Event, Mitigation};
+use guichet_core::signs::{Dimension, End, Event, Mitigation};
 use serde::Serialize;
 
 use super::lexicon::Lexicon;
@@ -74,6 +74,9 @@ pub struct EvidenceView {
     pub collateral: f32,
     /// Requests of proven standing it was compared with.
     pub compared_with: u32,
+    /// How most of its connections fail or stall: label of the reason. For mitigations of connections only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<String>,
 }
 
 /// In words, at `now`.
@@ -95,6 +98,7 @@ pub(crate) fn view(m: &Mitigation, service: &str, dry_run: bool, now: Moment, le
             usual_per_s: e.usual_per_s,
             collateral: e.collateral,
             compared_with: e.persons,
+            ending: (e.ending != 0).then(|| lexicon.words(Dimension::Ending, e.ending)),
         },
         requests_per_s: m.rate_per_s,
         requests: m.hits as u64,
@@ -164,8 +168,9 @@ pub(crate) fn told(event: &Event, view: &MitigationView) -> String {
         Event::Ended(_, why) => format!("ended ({})", why.name()),
     };
     let e = &view.evidence;
+    let counted = e.ending.as_ref().map_or("requests/s".to_owned(), |ending| format!("{ending}/s"));
     format!(
-        "mitigation {} at {}{}: {what}: {}; {:.0} requests/s ({:.1} usual), {:.0} % of strangers, lift {:.0}, would hit {:.2} % of {} of proven standing",
+        "mitigation {} at {}{}: {what}: {}; {:.0} {counted} ({:.1} usual), {:.0} % of strangers, lift {:.0}, would hit {:.2} % of {} of proven standing",
         view.id,
         view.service,
         if view.dry_run { " (dry run)" } else { "" },

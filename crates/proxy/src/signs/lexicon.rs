@@ -33,6 +33,11 @@ impl Default for Told {
 impl Told {
     /// Notes the words of a sampled request where they are new.
     pub fn note(&mut self, features: &Features, looks: &Looks<'_>) {
+        self.note_words(features, |dimension| looks.words(dimension));
+    }
+
+    /// Notes the words of what was sampled where they are new.
+    pub fn note_words(&mut self, features: &Features, words: impl Fn(Dimension) -> Option<String>) {
         for dimension in Dimension::ALL {
             let value = features.get(dimension);
             let known = u64::from(value) << 8 | dimension as u64;
@@ -40,7 +45,7 @@ impl Told {
             if value == 0 || self.told[at] == known || self.fresh.len() >= WORDS_PER_REPORT_MAX {
                 continue;
             }
-            if let Some(words) = looks.words(dimension) {
+            if let Some(words) = words(dimension) {
                 self.told[at] = known;
                 self.fresh.push(Word { dimension, value, words: shown(&words) });
             }
@@ -87,7 +92,7 @@ impl Lexicon {
     #[must_use]
     pub fn words(&self, dimension: Dimension, value: u32) -> String {
         if let Some(fixed) = fixed_words(dimension, value) {
-            return fixed.to_owned();
+            return fixed.into_owned();
         }
         match &self.0[place(dimension, value)] {
             Some(word) if word.dimension == dimension && word.value == value => word.words.to_string(),

@@ -1,10 +1,11 @@
 //! What a request looks like: its features, and the words for them.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use guichet_core::demand::pace_bucket;
 use guichet_core::signs::{Dimension, FeatureHash, FeatureHasher, Features};
-use guichet_core::{SourceView, Standing};
+use guichet_core::{Reason, SourceView, Standing};
 use http::HeaderMap;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
@@ -14,12 +15,12 @@ use http::request::Parts;
 use ipnet::IpNet;
 
 use super::agent::family;
+use super::atlas::{Atlas, country_code, country_value};
+use super::connection::source_features;
 use super::target::{parameters, segments};
 use crate::classify::Class;
 use crate::connection::Connection;
 use crate::identify::network_of;
-use crate::listen::client_hello::ClientHelloInfo;
-use crate::listen::ja4::ja4;
 
 /// Fields whose presence changes from one request of the same client to the next.
 const CHANGING: [HeaderName; 15] = [
@@ -54,22 +55,8 @@ pub struct Looks<'a> {
     pub client: IpAddr,
     /// What it asks for.
     pub class: &'a Class,
-}
-
-/// What is known of a connection before any cryptography is paid for.
-#[must_use]
-pub fn connection_features(hash: FeatureHash, hello: &ClientHelloInfo, client: IpAddr) -> Features {
-    let mut features = Features::NONE.with(Dimension::Tls, hash.of(Dimension::Tls, ja4(hello).as_bytes()));
-    source(hash, client, &mut features);
-    features
-}
-
-fn source(hash: FeatureHash, client: IpAddr, features: &mut Features) {
-    for (level, dimension) in [Dimension::Narrow, Dimension::Middle, Dimension::Wide].into_iter().enumerate() {
-        if let Some(prefix) = prefix(client, level) {
-            features.set(dimension, prefix_value(hash, dimension, prefix));
-        }
-    }
+    /// Tells where addresses are.
+    pub atlas: &'a Atlas,
 }
 
 /// Values that are the same for all requests of a connection.
@@ -83,9 +70,12 @@ impl Looks<'_> {
     /// All that the request itself tells, whatever its source did before.
     #[must_use]
     pub fn outward(&self) -> Features {
-        let mut features = Features::NONE;
         let connection = self.of_connection();
-        source(self.hash, self.client, &mut features);
+        // Behind a trusted proxy each request has a client of its own.
+        let mut features = match &self.connection.looks {
+            Some(looks) if looks.client == self.client => looks.features,
+            _ => source_features(self.hash, self.atlas, self.client),
+        };
         features.set(Dimension::Tls, connection.tls);
         features.set(Dimension::Http2, connection.http2);
         self.client(&mut features);
@@ -190,7 +180,12 @@ impl Looks<'_> {
                 let names: Vec<_> = parameters(self.head.uri.query().unwrap_or_default()).collect();
                 Some(if names.is_empty() { "(none)".to_owned() } else { names.join("&") })
             }
-            Dimension::Answer | Dimension::Pace | Dimension::Cookies | Dimension::Referrer | Dimension::Cost => None,
+            Dimension::Answer
+            | Dimension::Pace
+            | Dimension::Cookies
+            | Dimension::Referrer
+            | Dimension::Cost
+            | Dimension::Ending => None,
         }
     }
 }
@@ -209,12 +204,12 @@ fn header_order(mut hasher: FeatureHasher, headers: &HeaderMap) -> u32 {
 }
 
 /// The network of an address: level 0 narrow, 1 middle, 2 wide.
-fn prefix(address: IpAddr, level: usize) -> Option<IpNet> {
+pub(super) fn prefix(address: IpAddr, level: usize) -> Option<IpNet> {
     let (v4_bits, v6_bits) = [(Some(32), 64), (None, 56), (Some(24), 48)][level];
     (v4_bits.is_some() || address.is_ipv6()).then(|| network_of(address, v4_bits.unwrap_or_default(), v6_bits))
 }
 
-fn prefix_value(hash: FeatureHash, dimension: Dimension, prefix: IpNet) -> u32 {
+pub(super) fn prefix_value(hash: FeatureHash, dimension: Dimension, prefix: IpNet) -> u32 {
     match prefix.addr() {
         IpAddr::V4(v4) => hash.of(dimension, &v4.octets()),
         IpAddr::V6(v6) => hash.of(dimension, &v6.octets()),
@@ -261,31 +256,39 @@ pub fn value_of(hash: FeatureHash, dimension: Dimension, words: &str) -> Result<
             Ok(prefix_value(hash, dimension, prefix))
         }
         Dimension::Answer | Dimension::Pace | Dimension::Cookies | Dimension::Referrer | Dimension::Cost => {
-            (1..8).find(|value| fixed_words(dimension, *value) == Some(words)).ok_or_else(|| {
+            (1..8).find(|value| fixed_words(dimension, *value).as_deref() == Some(words)).ok_or_else(|| {
                 let known: Vec<_> = (1..8).filter_map(|value| fixed_words(dimension, value)).collect();
                 format!("one of: {}", known.join(", "))
             })
         }
-        Dimension::Network | Dimension::Country | Dimension::Route => {
-            Err("nothing yet: use another dimension".to_owned())
+        Dimension::Network => {
+            let number = words.strip_prefix("AS").unwrap_or(words);
+            let number = number.parse().ok().filter(|number| *number != 0);
+            number.ok_or_else(|| "the number of an autonomous system, as in AS64500".to_owned())
         }
+        Dimension::Country => country_value(words).ok_or_else(|| "two letters of a country, as in FR".to_owned()),
+        Dimension::Route | Dimension::Ending => Err("nothing yet: use another dimension".to_owned()),
     }
 }
 
 /// The words for a value that needs no memory of what came.
 #[must_use]
-pub(super) fn fixed_words(dimension: Dimension, value: u32) -> Option<&'static str> {
+pub(super) fn fixed_words(dimension: Dimension, value: u32) -> Option<Cow<'static, str>> {
     let words: &[&str] = match dimension {
         Dimension::Answer => &["none yet", "well", "a client error or two", "client errors"],
         Dimension::Pace => &["light", "brisk", "heavy", "very heavy", "extreme", "extreme"],
         Dimension::Cookies => &["none", "some", "session"],
         Dimension::Referrer => &["none", "here", "elsewhere"],
+        Dimension::Network => return (value != 0).then(|| format!("AS{value}").into()),
+        Dimension::Country => return country_code(value).map(Cow::from),
+        Dimension::Ending => {
+            let reason = Reason::ALL.iter().find(|reason| u32::from(reason.code()) == value);
+            return reason.map(|reason| reason.label().into());
+        }
         Dimension::Cost => &["ordinary", "double", "fourfold", "eightfold", "sixteenfold"],
         Dimension::Narrow
         | Dimension::Middle
         | Dimension::Wide
-        | Dimension::Network
-        | Dimension::Country
         | Dimension::Tls
         | Dimension::Http2
         | Dimension::HeaderOrder
@@ -296,7 +299,7 @@ pub(super) fn fixed_words(dimension: Dimension, value: u32) -> Option<&'static s
         | Dimension::Path
         | Dimension::Query => &[],
     };
-    words.get((value as usize).checked_sub(1)?).copied()
+    words.get((value as usize).checked_sub(1)?).map(|words| Cow::from(*words))
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 mod agent;
 mod allow;
+mod atlas;
 mod book;
+mod connection;
 mod crawlers;
 mod lexicon;
 mod looks;
@@ -11,17 +13,20 @@ mod target;
 
 use std::sync::Arc;
 
+use guichet_core::ServiceId;
 use guichet_core::signs::{FeatureHash, Signature, Step};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::passes::PassCounts;
 
 pub use allow::{Allowed, AllowedNetwork};
+pub use atlas::{Atlas, Database};
 pub use book::{Book, MitigationView};
 pub(crate) use book::{told, view};
+pub use connection::ConnectionLooks;
 pub use crawlers::{Claim, Crawler, Crawlers, Dns, Resolver, look_up};
 pub use lexicon::{Lexicon, Told, Word};
-pub use looks::{ConnectionSigns, Looks, connection_features, value_of};
+pub use looks::{ConnectionSigns, Looks, value_of};
 pub use refusals::{Refusal, Refusals};
 
 /// What the operator orders about a mitigation.
@@ -38,8 +43,8 @@ pub enum Order {
     },
     /// Act on a signature of the operator's for this many seconds.
     Add {
-        /// Position of the service.
-        service: u16,
+        /// Where: a service, or [`ServiceId::DOOR`].
+        service: ServiceId,
         /// What to match.
         signature: Signature,
         /// At which step.
@@ -88,6 +93,9 @@ pub struct Signs {
     pub passes: Arc<PassCounts>,
     orders: mpsc::Sender<Ordered>,
 }
+
+/// Stands for connections, before any service is asked for, where the name of a service is expected.
+pub const CONNECTIONS: &str = "*";
 
 /// Orders that may wait for the brain.
 const ORDERS_WAITING: usize = 16;

@@ -124,7 +124,13 @@ impl Desk for TestDesk {
         answer
     }
 
-    fn connection_refused(&self, source: SocketAddr, listener: &str, reason: Reason) {
+    fn connection_refused(
+        &self,
+        source: SocketAddr,
+        listener: &str,
+        reason: Reason,
+        _looks: Option<&guichet_proxy::signs::ConnectionLooks>,
+    ) {
         assert_eq!(listener, "test");
         self.0.refused.lock().unwrap().push((source, reason));
     }

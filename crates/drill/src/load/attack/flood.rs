@@ -4,6 +4,7 @@ use super::super::answer::Answer;
 use super::super::h1::H1;
 use super::super::h2::H2;
 use super::super::headers::Request;
+use super::super::pass::Offer;
 use super::super::wire;
 use super::{Force, Source};
 use std::io;
@@ -18,8 +19,37 @@ pub(super) async fn act(force: &Force, source: &Source) {
     let request = force.request(source);
     force.sent(1);
     match timeout_at(force.at_most(PATIENCE), exchange(force, source, &request)).await {
-        Ok(Ok(answer)) => force.answered(answer.status),
+        Ok(Ok(answer)) => {
+            force.answered(answer.status, !answer.op.is_empty());
+            earn(force, source, &request, &answer).await;
+        }
         Ok(Err(_)) | Err(_) => force.failed(),
+    }
+}
+
+/// Earns a pass where the front offers one and the attacker's machines have time for it: they calculate far faster than a
+/// telephone, but not without end.
+async fn earn(force: &Force, source: &Source, refused: &Request<'_>, answer: &Answer) {
+    let Some(offer) = Offer::find(&answer.page).filter(|_| force.wave.passes_per_s > 0.0) else { return };
+    if !force.may_earn() {
+        return;
+    }
+    let submit = offer.submit.clone();
+    let solved = tokio::task::spawn_blocking(move || offer.solve()).await;
+    let Ok(Some(solution)) = solved else { return };
+    let mut request = force.request(source);
+    // To the service that asked for it.
+    (request.op, request.host, request.method) = (refused.op, refused.host, "POST");
+    request.ask.path = submit;
+    request.ask.body = solution.form;
+    request.ask.content_type = "application/x-www-form-urlencoded";
+    force.sent(1);
+    if let Ok(Ok(given)) = timeout_at(force.at_most(PATIENCE), exchange(force, source, &request)).await {
+        let passes: Vec<_> = given.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !passes.is_empty() {
+            *source.pass.borrow_mut() = passes.join("; ");
+            force.tally.borrow_mut().passes += 1;
+        }
     }
 }
 

@@ -49,11 +49,11 @@ async fn begin(force: &Force, source: &Source) -> io::Result<()> {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         // 22 is a handshake record (the front's flight), anything else an alert.
         _ if flight[0] == 22 => {
-            force.answered(200);
+            force.answered(200, false);
             Ok(())
         }
         _ => {
-            force.answered(400);
+            force.answered(400, false);
             Ok(())
         }
     }

@@ -49,6 +49,7 @@ pub(super) async fn play(ground: Rc<Ground>) -> anyhow::Result<AttackTally> {
             until: ground.origin + Duration::from_millis(wave.until_ms),
             tally: Rc::clone(&tally),
             left: Rc::clone(&left),
+            earned: Cell::new(0),
         });
         tasks.push(tokio::task::spawn_local(pace(force)));
     }
@@ -98,6 +99,8 @@ struct Force {
     tally: Rc<RefCell<AttackTally>>,
     /// Requests that the whole run may still send.
     left: Rc<Cell<u64>>,
+    /// Passes that its sources have earned, or are about to.
+    earned: Cell<u64>,
 }
 
 /// One attacking address.
@@ -108,6 +111,8 @@ struct Source {
     h2: RefCell<Option<super::h2::H2>>,
     raw: RefCell<Option<super::wire::Wire>>,
     next_stream: Cell<u32>,
+    /// The pass that it earned, as a `Cookie` header has it.
+    pass: RefCell<String>,
 }
 
 /// Counts an arrival of a source until it is over.
@@ -154,6 +159,7 @@ impl Source {
             h2: RefCell::new(None),
             raw: RefCell::new(None),
             next_stream: Cell::new(1),
+            pass: RefCell::new(String::new()),
         }
     }
 }
@@ -229,7 +235,7 @@ impl Force {
             host: &self.front.hosts[service].0,
             lines: headers::lines(self.wave.look.headers, u32::from(source.addr.get())),
             extra: &self.wave.look.extra_headers,
-            cookie: String::new(),
+            cookie: source.pass.borrow().clone(),
         }
     }
 
@@ -258,13 +264,24 @@ impl Force {
         self.ground.live.attack_sent.fetch_add(u64::from(count), Ordering::Relaxed);
     }
 
-    fn answered(&self, status: u16) {
+    /// An answer; `by_service`: of the service that was asked, not of the front.
+    fn answered(&self, status: u16, by_service: bool) {
         let mut tally = self.tally.borrow_mut();
+        tally.reached += u64::from(by_service);
         if (200..400).contains(&status) {
             tally.answered_2xx += 1;
         } else {
             tally.refused += 1;
         }
+    }
+
+    /// Whether it can pay for one more pass now; if so, it is counted.
+    fn may_earn(&self) -> bool {
+        let begun = self.ground.origin + Duration::from_millis(self.wave.from_ms);
+        let into_s = Instant::now().saturating_duration_since(begun).as_secs_f64();
+        let may = (self.earned.get() as f64) < self.wave.passes_per_s * into_s;
+        self.earned.set(self.earned.get() + u64::from(may));
+        may
     }
 
     fn failed(&self) {

@@ -74,7 +74,7 @@ pub(super) async fn hoard(force: &Force, source: &Source) {
     let mut h1 = H1::new(wire);
     match timeout_at(until, h1.exchange(&request.h1())).await {
         Ok(Ok(answer)) => {
-            force.answered(answer.status);
+            force.answered(answer.status, !answer.op.is_empty());
             if answer.close {
                 return force.cut();
             }
@@ -141,7 +141,7 @@ async fn dribble(force: &Force, wire: Wire, first: Vec<u8>, drip: impl Fn(u32) -
             force.cut();
             // A front that says why it ends the connection has answered.
             if matches!(got, Ok(n) if n > 0) {
-                force.answered(status(&answer));
+                force.answered(status(&answer), false);
             }
         }
     }

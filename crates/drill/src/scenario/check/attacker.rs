@@ -65,6 +65,7 @@ impl Checker<'_, '_> {
             targets,
             cache_busting: variant.cache_busting.unwrap_or(raw.cache_busting),
             connections_per_source: raw.connections_per_source.unwrap_or(1),
+            passes_per_s: raw.passes_per_s.unwrap_or(0.0),
             drip_ms: raw.drip_ms.unwrap_or(1000),
             hold_ms: ms(raw.hold_s.unwrap_or(60.0)),
             burst: raw.burst.unwrap_or(100),
@@ -103,6 +104,12 @@ impl Checker<'_, '_> {
         }
         if !(1..=1000).contains(&wave.burst) {
             self.bad("burst", format!("{}", wave.burst), "give 1 to 1000");
+        }
+        if !(0.0..=20.0).contains(&wave.passes_per_s) {
+            self.bad("passes_per_s", format!("{}", wave.passes_per_s), "give 0 to 20");
+        }
+        if wave.passes_per_s > 0.0 && wave.behaviour != Behaviour::Flood {
+            self.bad(&format!("{field}behaviour"), "only floods earn passes", "say behaviour = \"flood\"");
         }
         let h1_only = matches!(wave.behaviour, Behaviour::SlowHeader | Behaviour::SlowBody | Behaviour::SlowRead);
         if h1_only && wave.look.transport == Transport::TlsHttp2 {

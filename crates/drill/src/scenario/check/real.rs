@@ -20,6 +20,7 @@ impl Checker<'_, '_> {
                 ("drip_ms", raw.drip_ms.is_some()),
                 ("hold_s", raw.hold_s.is_some()),
                 ("burst", raw.burst.is_some()),
+                ("passes_per_s", raw.passes_per_s.is_some()),
                 ("adapt", raw.adapt.is_some()),
             ],
         );

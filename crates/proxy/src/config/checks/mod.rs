@@ -1,5 +1,6 @@
 //! Raw -> checked: what makes sense together.
 
+mod contract;
 mod hosts;
 mod listener;
 mod node;
@@ -54,11 +55,14 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
     let log = node::log(&raw.log, &mut c);
     let trace = node::trace(&raw.trace, &mut c);
     let upstreams = upstream::upstreams(raw, &mut c);
-    let services = service::services(raw, &mut c);
+    let channels = contract::channels(raw, &mut c);
+    let services = service::services(raw, &channels, &mut c);
+    contract::circles(raw, &mut c);
     hosts::unique(raw, &mut c);
     hosts::covered(raw, names.as_ref(), &mut c);
     let partners = partner::partners(raw, &mut c);
     let mitigations = node::mitigations(&raw.mitigations, &mut c);
+    let cache = contract::cache(&raw.cache, &mut c);
     node::admin_apart(raw, &mut c);
     Some(Config {
         node: node?,
@@ -72,6 +76,8 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
         services: services?,
         partners: partners?,
         mitigations,
+        channels,
+        cache,
     })
 }
 

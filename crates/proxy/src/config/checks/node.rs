@@ -12,7 +12,7 @@ use super::super::problem::quoted;
 use super::super::raw;
 use super::super::suggest;
 use super::{Checker, values};
-use crate::signs::Crawler;
+use crate::signs::{Atlas, Crawler, Database};
 
 const SEED_MEND: &str = "make one with `openssl rand -hex 32`";
 
@@ -101,7 +101,45 @@ pub(super) fn mitigations(raw: &raw::Mitigations, c: &mut Checker<'_>) -> Mitiga
         crawlers.push(Crawler { agent: crawler.agent.clone(), domains });
     }
     let dns = (!raw.dns.is_empty()).then(|| values::address("mitigations.dns", &raw.dns, c)).flatten();
-    Mitigations { allow, crawlers, dns }
+    let atlas = Atlas {
+        asn: database("mitigations.asn_database", &raw.asn_database, "ASN", c),
+        country: database("mitigations.country_database", &raw.country_database, "Country", c),
+    };
+    let connections = values::mode(raw.connections.mode);
+    Mitigations { allow, crawlers, dns, atlas, connections, connections_collateral_max: raw.connections.collateral_max }
+}
+
+/// Reads a database of addresses. `kind`: what its own name of itself must say.
+fn database(key: &str, given: &str, kind: &str, c: &mut Checker<'_>) -> Option<Database> {
+    if given.is_empty() {
+        return None;
+    }
+    let path = c.path(given);
+    let bytes = match c.world.read(&path, bounds::ADDRESS_DATABASE_BYTES_MAX) {
+        Ok(bytes) if bytes.len() > bounds::ADDRESS_DATABASE_BYTES_MAX => {
+            let mend = format!("use one of at most {} MiB", bounds::ADDRESS_DATABASE_BYTES_MAX >> 20);
+            c.error(key, format!("{} is too large", quoted(given)), mend);
+            return None;
+        }
+        Ok(bytes) => bytes,
+        Err(error) => {
+            c.error(key, format!("cannot read {}: {error}", quoted(given)), "name a file that Guichet can read");
+            return None;
+        }
+    };
+    match Database::read(bytes) {
+        Ok(database) if database.kind().contains(kind) => Some(database),
+        Ok(database) => {
+            let cause = format!("{} is a database of another kind: {}", quoted(given), quoted(database.kind()));
+            c.error(key, cause, format!("name one such as GeoLite2-{kind}.mmdb"));
+            None
+        }
+        Err(error) => {
+            let cause = format!("{} is no MaxMind DB: {error}", quoted(given));
+            c.error(key, cause, format!("name one such as GeoLite2-{kind}.mmdb"));
+            None
+        }
+    }
 }
 
 pub(super) fn admin(raw: &raw::Admin, c: &mut Checker<'_>) -> Option<Admin> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guichet_core::Criticality;
-use guichet_core::signs::SignsMode;
 
 use super::super::checked::{ClientKind, HostPattern, Route, Service, SessionRule};
+use super::super::contract::Channel;
 use super::super::findings::On;
 use super::super::problem::quoted;
 use super::super::raw;
@@ -15,17 +15,24 @@ use super::super::suggest;
 use super::super::tree::join;
 use super::{Checker, hosts, values};
 
-pub(super) fn services(raw: &raw::Config, c: &mut Checker<'_>) -> Option<Vec<Arc<Service>>> {
+pub(super) fn services(raw: &raw::Config, channels: &[Arc<Channel>], c: &mut Checker<'_>) -> Option<Vec<Arc<Service>>> {
     let mut services = Vec::new();
     for (name, one) in &raw.service {
         let at = join("service", name);
         values::name(On::Key, &at, name, c);
-        services.push(service(&at, name, one, raw, c).map(Arc::new));
+        services.push(service(&at, name, one, raw, channels, c).map(Arc::new));
     }
     services.into_iter().collect()
 }
 
-fn service(at: &str, name: &str, raw: &raw::Service, all: &raw::Config, c: &mut Checker<'_>) -> Option<Service> {
+fn service(
+    at: &str,
+    name: &str,
+    raw: &raw::Service,
+    all: &raw::Config,
+    channels: &[Arc<Channel>],
+    c: &mut Checker<'_>,
+) -> Option<Service> {
     let hosts: Vec<HostPattern> = raw
         .hosts
         .iter()
@@ -36,6 +43,9 @@ fn service(at: &str, name: &str, raw: &raw::Service, all: &raw::Config, c: &mut 
     concurrency(&format!("{at}.concurrency"), &raw.concurrency, c);
     let reserve = reserve(&format!("{at}.reserve"), &raw.reserve, c);
     let session = raw.session.as_ref().map(|session| session_rule(&format!("{at}.session"), session, c));
+    let contract = raw.contract.as_ref();
+    let contract =
+        contract.map(|one| super::contract::contract(&format!("{at}.contract"), &hosts, one, all, channels, c));
     let routes = routes(at, raw, c);
     if raw.partner_only && !all.partner.iter().any(|p| p.services.is_empty() || p.services.iter().any(|s| s == name)) {
         let cause = "only partners may come in, and no [[partner]] counts here: everybody is refused";
@@ -56,18 +66,12 @@ fn service(at: &str, name: &str, raw: &raw::Service, all: &raw::Config, c: &mut 
         body_bytes_max: raw.body_bytes_max,
         known_after: Duration::from_secs(raw.known_after_s),
         session,
-        client_kind: match raw.client_kind {
-            raw::ClientKind::Browser => ClientKind::Browser,
-            raw::ClientKind::Api => ClientKind::Api,
-        },
+        client_kind: client_kind(raw.client_kind),
         waiting_room: raw.waiting_room,
         passes: raw.passes,
-        mitigations: match raw.mitigations.mode {
-            raw::MitigationMode::On => SignsMode::On,
-            raw::MitigationMode::DryRun => SignsMode::DryRun,
-            raw::MitigationMode::Off => SignsMode::Off,
-        },
+        mitigations: values::mode(raw.mitigations.mode),
         collateral_max: raw.mitigations.collateral_max,
+        contract,
         routes,
     })
 }
@@ -125,6 +129,13 @@ fn session_rule(at: &str, raw: &raw::Session, c: &mut Checker<'_>) -> SessionRul
     SessionRule { cookie: raw.cookie.clone(), issued_on: raw.issued_on.clone(), life: Duration::from_secs(raw.life_s) }
 }
 
+const fn client_kind(raw: raw::ClientKind) -> ClientKind {
+    match raw {
+        raw::ClientKind::Browser => ClientKind::Browser,
+        raw::ClientKind::Api => ClientKind::Api,
+    }
+}
+
 fn routes(at: &str, service: &raw::Service, c: &mut Checker<'_>) -> Vec<Route> {
     let mut seen: HashMap<&str, Vec<usize>> = HashMap::new();
     let mut routes = Vec::new();
@@ -152,6 +163,12 @@ fn routes(at: &str, service: &raw::Service, c: &mut Checker<'_>) -> Vec<Route> {
             deadline: raw.deadline_ms.map(Duration::from_millis),
             body_bytes_max: raw.body_bytes_max.unwrap_or(service.body_bytes_max),
             idempotent: raw.idempotent,
+            client_kind: client_kind(raw.client_kind.unwrap_or(service.client_kind)),
+            cache: raw.cache.as_ref().map(|cache| super::contract::route_cache(&format!("{key}.cache"), cache, c)),
+            switch_off: raw
+                .switch_off
+                .as_ref()
+                .map(|off| super::contract::switch_off(&format!("{key}.switch_off"), off, c)),
         });
     }
     routes

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use guichet_core::bounds;
+use guichet_core::signs::SignsMode;
 use ipnet::IpNet;
 
 use super::super::findings::On;
 use super::super::problem::quoted;
+use super::super::raw;
 use super::Checker;
 use crate::identify::network;
 
@@ -43,6 +45,15 @@ pub(super) fn address(key: &str, given: &str, c: &mut Checker<'_>) -> Option<Soc
             c.error(key, format!("{} is no address with a port", quoted(given)), mend);
             None
         }
+    }
+}
+
+/// How signatures are used.
+pub(super) const fn mode(given: raw::MitigationMode) -> SignsMode {
+    match given {
+        raw::MitigationMode::On => SignsMode::On,
+        raw::MitigationMode::DryRun => SignsMode::DryRun,
+        raw::MitigationMode::Off => SignsMode::Off,
     }
 }
 

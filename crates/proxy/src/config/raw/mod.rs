@@ -4,6 +4,7 @@
 //! A key without a default is required; that is said in `extend("required" = ...)`, so that one missing key does not
 //! hide the other problems of a file.
 
+mod contract;
 mod listen;
 mod serve;
 
@@ -13,6 +14,7 @@ use guichet_core::bounds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use contract::*;
 pub(super) use listen::*;
 pub(super) use serve::*;
 
@@ -51,6 +53,11 @@ pub(super) struct Config {
     pub(super) partner: Vec<Partner>,
     /// What holds for mitigations of all services.
     pub(super) mitigations: Mitigations,
+    /// Other ways to do the same job, by name: contracts of services name them.
+    #[schemars(with = "BTreeMap<String, Channel>", extend("maxProperties" = bounds::CHANNELS_MAX))]
+    pub(super) channel: Named<Channel>,
+    /// The store of answers.
+    pub(super) cache: Cache,
 }
 
 /// What holds for mitigations of all services.
@@ -66,6 +73,13 @@ pub(super) struct Mitigations {
     pub(super) crawler: Vec<Crawler>,
     /// DNS server for that, such as `127.0.0.1:53`; empty: the system's. It changes only with a restart.
     pub(super) dns: String,
+    /// Database of autonomous systems (MaxMind DB format, such as GeoLite2-ASN.mmdb); empty: networks are not told apart by
+    /// who runs them. Read again with each reload.
+    pub(super) asn_database: String,
+    /// Database of countries (such as GeoLite2-Country.mmdb), likewise.
+    pub(super) country_database: String,
+    /// Connections that fail or stall: handshakes given up, slow heads and bodies, resets, hoards.
+    pub(super) connections: ServiceMitigations,
 }
 
 /// A good robot.

@@ -4,6 +4,8 @@ use guichet_core::bounds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::contract::{Contract, RouteCache, SwitchOff};
+
 /// A pool of servers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -233,6 +235,8 @@ pub(in crate::config) struct Service {
     pub(in crate::config) passes: bool,
     /// How attackers are told by signatures that are found by themselves.
     pub(in crate::config) mitigations: ServiceMitigations,
+    /// What is served when the service is down, overloaded or shut; absent: a plain refusal.
+    pub(in crate::config) contract: Option<Contract>,
     /// Parts of the service with properties of their own; the longest matching path wins.
     #[schemars(length(max = bounds::ROUTES_PER_SERVICE_MAX))]
     pub(in crate::config) route: Vec<Route>,
@@ -255,6 +259,7 @@ impl Default for Service {
             waiting_room: true,
             passes: true,
             mitigations: ServiceMitigations::default(),
+            contract: None,
             route: Vec::new(),
         }
     }
@@ -420,6 +425,13 @@ pub(in crate::config) struct Route {
     pub(in crate::config) body_bytes_max: Option<u64>,
     /// Whether requests such as POST may be repeated here.
     pub(in crate::config) idempotent: bool,
+    /// Whether people come here with browsers, or programs: those are never asked for a pass, and refusals are documents.
+    /// Absent: as the service. For feeds, APIs and what an application asks for.
+    pub(in crate::config) client_kind: Option<ClientKind>,
+    /// Which answers are kept, to be served again and when the service fails; absent: none.
+    pub(in crate::config) cache: Option<RouteCache>,
+    /// Whether this is a costly feature that can be switched off, so that the rest of the service lives; absent: by order only.
+    pub(in crate::config) switch_off: Option<SwitchOff>,
 }
 
 /// Somebody known by a certificate or a key: any one of the credentials is enough.

@@ -1,6 +1,7 @@
 //! Wrong files and what is said about them; right files and what comes of them.
 
 mod bytes;
+mod contracts;
 mod files;
 mod right;
 mod wrong;

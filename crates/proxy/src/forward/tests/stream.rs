@@ -408,6 +408,7 @@ fn the_protocol_guards_say_why_a_body_broke() {
             opened: clock::now(),
             tls: None,
             h2_fingerprint: std::cell::OnceCell::new(),
+            looks: None,
             signs: std::cell::OnceCell::new(),
             violation: Cell::new(Some(Reason::BareLineFeed)),
             requests: Cell::new(1),

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::Limits;
 use crate::listen::client_io::ClientIo;
 use crate::listen::deadline::{Floor, Timer};
-use crate::listen::watch::Watch;
+use crate::listen::watch::{Wait, Watch};
 
 /// What hyper is fed in place of a request that is refused, so that the desk answers in its turn.
 const SUBSTITUTE: &[u8] = b"GET / HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n\r\n";
@@ -156,19 +156,25 @@ impl GuardedHttp1 {
         match (phase, self.head_begun) {
             (Phase::Body, _) => {
                 let slow = self.body_floor.waiting(cx);
+                self.watch.set_waits(Wait::Body, self.body_floor.waits_since());
                 if slow {
                     self.end = Some(End::Broken(Reason::BodyTooSlow));
                 }
                 slow
             }
             (Phase::Head, Some(begun)) => {
+                self.watch.set_waits(Wait::Head, Some(begun));
                 let late = self.timer.poll(cx, clock::now(), begun.after(self.limits.header));
                 if late {
                     self.judge(Verdict::RefusedHead(Reason::HeaderTimeout));
                 }
                 late
             }
-            (Phase::Head, None) => self.idle_too_long(cx),
+            (Phase::Head, None) => {
+                self.watch.set_waits(Wait::Head, None);
+                self.watch.set_waits(Wait::Body, None);
+                self.idle_too_long(cx)
+            }
             (Phase::Upgrade | Phase::Refused, _) => false,
         }
     }
@@ -206,7 +212,10 @@ impl GuardedHttp1 {
                 Poll::Ready(Ok(bytes))
             }
             Poll::Pending if self.write_floor.waiting(cx) => Poll::Ready(Err(self.read_too_slow())),
-            other => other,
+            other => {
+                self.watch.set_waits(Wait::Read, self.write_floor.waits_since());
+                other
+            }
         }
     }
 
@@ -293,6 +302,7 @@ impl AsyncWrite for GuardedHttp1 {
             Poll::Pending if this.write_floor.waiting(cx) => Poll::Ready(Err(this.read_too_slow())),
             Poll::Ready(Ok(())) => {
                 this.write_floor.settled();
+                this.watch.set_waits(Wait::Read, None);
                 Poll::Ready(Ok(()))
             }
             other => other,

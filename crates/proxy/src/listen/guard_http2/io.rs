@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::Limits;
 use crate::listen::client_io::ClientIo;
 use crate::listen::deadline::{Floor, Timer};
-use crate::listen::watch::Watch;
+use crate::listen::watch::{Wait, Watch};
 
 /// Bytes read at once while acknowledgements are filtered, or while closing.
 const ASIDE_READ_BYTES: usize = 4096;
@@ -164,6 +164,9 @@ impl GuardedHttp2 {
         consider(block_begun.map(|begun| begun.after(limits.header)), Reason::HeaderTimeout);
         let floor = self.inbound.upload_deadline(limits.body_grace, limits.body_rate_bytes_s_min);
         consider(floor, Reason::BodyTooSlow);
+        self.watch.set_waits(Wait::Head, block_begun);
+        let grace = limits.body_grace.as_micros() as u64;
+        self.watch.set_waits(Wait::Body, floor.map(|floor| Moment(floor.0.saturating_sub(grace))));
         match soonest {
             Some((at, reason)) if self.timer.poll(cx, clock::now(), at) => {
                 self.close(reason);

@@ -47,6 +47,8 @@ struct Fields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason_code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    contract: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mitigation: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pass: Option<&'static str>,
@@ -95,6 +97,7 @@ pub(super) fn json(entry: &Entry<'_>, mask: bool) -> Vec<u8> {
         partner: entry.partner.map(|t| word(t.as_bytes())),
         reason: entry.reason.map(|reason| reason.label()),
         reason_code: entry.reason.map(|reason| reason.code()),
+        contract: entry.contract,
         mitigation: entry.mitigation,
         pass: entry.pass,
         ja4: entry.ja4.map(|t| word(t.as_bytes())),

@@ -11,6 +11,7 @@ use super::process;
 use super::registry::{ListenerSlot, Names, Registry, ServiceSlot, UpstreamSlot};
 use super::text::Exposition;
 use crate::passes::Event;
+use crate::signs::CONNECTIONS;
 
 impl Registry {
     /// All metrics, in the text format of Prometheus ([`super::CONTENT_TYPE`]).
@@ -30,6 +31,7 @@ impl Registry {
         self.upstreams(&mut out, &names);
         drop(names);
         self.passes(&mut out);
+        self.contracts(&mut out);
         self.records(&mut out);
         process::expose(&mut out);
         out.finish()
@@ -172,6 +174,9 @@ impl Registry {
             for (step, gauge) in Step::ALL.iter().zip(&self.admission[*at].mitigations) {
                 out.sample(&[("service", name), ("step", step.name())], gauge.get());
             }
+        }
+        for (step, gauge) in Step::ALL.iter().zip(&self.connections.mitigations) {
+            out.sample(&[("service", CONNECTIONS), ("step", step.name())], gauge.get());
         }
     }
 

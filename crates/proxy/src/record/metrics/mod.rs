@@ -3,6 +3,7 @@
 //! Labels are bounded: services, listeners and upstream servers by configuration, reasons, standings and lanes by
 //! their tables. No address of a client and no text of a request is ever a label.
 
+mod contracts;
 mod counters;
 mod expose;
 mod gauges;

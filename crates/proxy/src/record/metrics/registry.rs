@@ -13,6 +13,7 @@ use super::super::trace::TraceCounters;
 use super::counters::{LISTENER_SLOTS, SERVICE_SLOTS, UPSTREAM_SLOTS, WorkerBlock};
 use super::gauges::{AdmissionGauges, UpstreamGauges};
 use super::worker::WorkerMetrics;
+use crate::contract::Contracts;
 use crate::signs::Signs;
 
 macro_rules! slot {
@@ -69,12 +70,15 @@ pub struct Registry {
     pub(super) names: RwLock<Names>,
     pub(super) workers: Vec<(Arc<WorkerBlock>, Arc<AtomicBool>)>,
     pub(super) admission: Vec<Arc<AdmissionGauges>>,
+    /// Mitigations of connections.
+    pub(super) connections: AdmissionGauges,
     pub(super) upstream: Vec<Arc<UpstreamGauges>>,
     pub(super) reload_success: AtomicBool,
     pub(super) last_reload_unix_s: AtomicI64,
     pub(super) log: OnceLock<Arc<LogCounters>>,
     pub(super) trace: OnceLock<Arc<TraceCounters>>,
     pub(super) signs: OnceLock<Arc<Signs>>,
+    pub(super) contracts: OnceLock<Arc<Contracts>>,
 }
 
 impl Registry {
@@ -87,12 +91,14 @@ impl Registry {
             names: RwLock::default(),
             workers: (0..workers.clamp(1, WORKERS_MAX)).map(block).collect(),
             admission: (0..SERVICE_SLOTS).map(|_| Arc::default()).collect(),
+            connections: AdmissionGauges::default(),
             upstream: (0..UPSTREAM_SLOTS).map(|_| Arc::default()).collect(),
             reload_success: AtomicBool::new(true),
             last_reload_unix_s: AtomicI64::new(0),
             log: OnceLock::new(),
             trace: OnceLock::new(),
             signs: OnceLock::new(),
+            contracts: OnceLock::new(),
         })
     }
 
@@ -136,6 +142,11 @@ impl Registry {
         self.admission[service.index()].clone()
     }
 
+    /// Mitigations of connections at each step, in the order of the steps.
+    pub fn set_connection_mitigations(&self, counts: &[u32; guichet_core::signs::Step::ALL.len()]) {
+        self.connections.set_mitigations(counts);
+    }
+
     /// Where the health of a server is set.
     #[must_use]
     pub fn upstream_health(&self, server: UpstreamSlot) -> Arc<UpstreamGauges> {
@@ -166,6 +177,11 @@ impl Registry {
     /// Where passes are counted; the first call counts.
     pub fn set_signs(&self, signs: Arc<Signs>) {
         drop(self.signs.set(signs));
+    }
+
+    /// How services stand; the first call counts.
+    pub fn set_contracts(&self, contracts: Arc<Contracts>) {
+        drop(self.contracts.set(contracts));
     }
 
     /// The counters of the trace exporter; the first call counts.

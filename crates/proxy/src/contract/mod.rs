@@ -1,0 +1,189 @@
+//! Contracts: what is served when a service is down, overloaded or shut, and the state of each service.
+//!
+//! The hot path reads one immutable [`Now`] a service and adds to two counters. A task on the brain's thread looks at
+//! those four times a second, asks services that are down whether they are back, ends orders whose time is over, and
+//! publishes states and pages when something changed.
+
+mod cache;
+mod orders;
+mod pages;
+mod serve;
+mod state;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+pub use cache::{CacheCounts, Store};
+pub use pages::{Pages, Topic};
+pub(crate) use serve::{After, Course, Going, Refetch, after, before, failed, keep};
+pub use state::{By, Mode, Off, Ordered, ServiceState, State};
+pub(crate) use watch::watch;
+
+use crate::clock;
+use crate::config::{Cache, Config, Service};
+use orders::Orders;
+
+/// How answers came about that no service gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// A kept answer, within its time.
+    Hit,
+    /// A kept answer beyond its time.
+    Stale,
+    /// The page, redirect or document of the contract.
+    Fallback,
+    /// Refused because the service can be read only.
+    ReadOnly,
+    /// Refused because the feature is off.
+    Off,
+}
+
+impl Told {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Fallback, Self::ReadOnly, Self::Off];
+
+    /// The name in log and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Fallback => "fallback",
+            Self::ReadOnly => "read-only",
+            Self::Off => "switched-off",
+        }
+    }
+}
+
+/// One service as the hot path sees it. It goes on over reloads.
+#[derive(Default)]
+pub struct OfService {
+    /// Requests that the service answered, and that it failed.
+    good: AtomicU64,
+    bad: AtomicU64,
+    /// Answers by how they came about.
+    told: [AtomicU64; Told::ALL.len()],
+    now: ArcSwap<Now>,
+}
+
+impl OfService {
+    /// The present state and pages.
+    #[must_use]
+    pub fn now(&self) -> Arc<Now> {
+        self.now.load_full()
+    }
+
+    /// The service answered, or failed to.
+    pub fn note(&self, good: bool) {
+        let counter = if good { &self.good } else { &self.bad };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The contract answered.
+    pub fn note_told(&self, told: Told) {
+        self.told[told as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many answers came about in each way.
+    #[must_use]
+    pub fn told(&self) -> [u64; Told::ALL.len()] {
+        std::array::from_fn(|at| self.told[at].load(Ordering::Relaxed))
+    }
+}
+
+/// What holds for a service now.
+#[derive(Debug, Clone)]
+pub struct Now {
+    /// How requests are treated.
+    pub mode: Mode,
+    /// What is told where the service does not answer, or is shut; `None`: it has no contract.
+    pub away: Option<Arc<Pages>>,
+    /// What is told where it can be read only.
+    pub read_only: Option<Arc<Pages>>,
+    /// Features that are off: positions of routes, and what is told.
+    pub off: Vec<(usize, Option<Arc<Pages>>)>,
+}
+
+impl Default for Now {
+    fn default() -> Self {
+        Self { mode: Mode::Open, away: None, read_only: None, off: Vec::new() }
+    }
+}
+
+/// What all configurations of a node share of contracts.
+pub struct Contracts {
+    orders: Mutex<Orders>,
+    states: ArcSwap<Vec<ServiceState>>,
+    services: ArcSwap<Vec<(String, Arc<OfService>)>>,
+    /// Kept answers.
+    pub store: Arc<Store>,
+    /// Told when an order came, so that it holds at once.
+    changed: tokio::sync::Notify,
+}
+
+impl Contracts {
+    /// With a store of this size.
+    #[must_use]
+    pub fn new(cache: &Cache) -> Self {
+        Self {
+            orders: Mutex::default(),
+            states: ArcSwap::default(),
+            services: ArcSwap::default(),
+            store: Store::open(cache),
+            changed: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// The state of every service, in the order of the configuration: an immutable snapshot.
+    #[must_use]
+    pub fn states(&self) -> Arc<Vec<ServiceState>> {
+        self.states.load_full()
+    }
+
+    /// The services of the configuration in force, by name.
+    #[must_use]
+    pub fn services(&self) -> Arc<Vec<(String, Arc<OfService>)>> {
+        self.services.load_full()
+    }
+
+    /// Puts a service in a state until then. False: there are too many orders.
+    pub fn order(&self, service: &str, what: Ordered, until_unix_s: u64, because: &str) -> bool {
+        let taken = self.orders.lock().set(service, what, clock::unix_s(), until_unix_s, because);
+        self.changed.notify_one();
+        taken
+    }
+
+    /// Takes the order for a service back: what is measured holds again. False: there was none.
+    pub fn end_order(&self, service: &str) -> bool {
+        let ended = self.orders.lock().end(service);
+        self.changed.notify_one();
+        ended
+    }
+
+    /// Switches a route off until then. False: there are too many orders.
+    pub fn switch_off(&self, service: &str, route: &str, until_unix_s: u64, because: &str) -> bool {
+        let taken = self.orders.lock().switch_off(service, route, clock::unix_s(), until_unix_s, because);
+        self.changed.notify_one();
+        taken
+    }
+
+    /// Switches a route on again. False: it was not off by order.
+    pub fn switch_on(&self, service: &str, route: &str) -> bool {
+        let ended = self.orders.lock().switch_on(service, route);
+        self.changed.notify_one();
+        ended
+    }
+}
+
+/// The services of a configuration as the hot path sees them; those of the same name go on.
+pub(crate) fn of_services(config: &Config, former: Option<(&Config, &[Arc<OfService>])>) -> Vec<Arc<OfService>> {
+    let known = |service: &Service| {
+        let (config, all) = former?;
+        all.get(config.services.iter().position(|one| one.name == service.name)?).cloned()
+    };
+    config.services.iter().map(|service| known(service).unwrap_or_default()).collect()
+}
