@@ -156,7 +156,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut estate = sleeper(dir.path());
         let first = estate.children[0].as_ref().unwrap().id();
-        let killed = fault(FaultKind::Killed, 0, 0);
+        let killed = fault(FaultKind::Killed, 0, 1);
         estate.turn(&killed, true).unwrap();
         assert!(estate.children[0].is_none() && state(first).is_none());
         assert!(!estate.ended().unwrap(), "the drill ended it, it did not end by itself");
