@@ -177,7 +177,8 @@ fn brain(operations: impl Iterator<Item = [u8; 4]>) {
     let floors = [0, 1, 2, 3];
     let service = ServiceConfig { floors, limiter, ..ServiceConfig::default() };
     let node = NodeRules { limit: 1000, floors: [0; 4] };
-    let mut brain = Brain::new(&BrainConfig { services: vec![service], node, seed: 7 });
+    let mut brain =
+        Brain::new(&BrainConfig { services: vec![service], node, connections: Default::default(), seed: 7 });
     let mut shard = SourceShard::new(SourceConfig::default());
     let mut window = Window::new(1);
     let (mut now, mut generation) = (Moment(0), 0);

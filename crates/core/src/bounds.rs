@@ -167,6 +167,10 @@ pub const DRILL_TOTAL_S_MAX: u32 = 600;
 pub const DRILL_POPULATIONS_MAX: usize = 64;
 /// Variants an adapting attacker goes through.
 pub const DRILL_VARIANTS_MAX: usize = 16;
+/// Faults of one scenario.
+pub const DRILL_FAULTS_MAX: usize = 16;
+/// Milliseconds that a fault adds to each answer.
+pub const DRILL_ADDED_MS_MAX: u32 = 60_000;
 /// Source addresses of one population.
 pub const DRILL_SOURCES_MAX: u32 = 20_000;
 /// Requests of real clients in one run.

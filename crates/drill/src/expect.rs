@@ -18,6 +18,9 @@ pub(crate) fn broken(scenario: &Scenario, score: &FrontScore) -> Vec<String> {
             let got = score.time_to_protect_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
             list.push(format!("{}: time to protect: {got}, expected at most {most} ms", score.front));
         }
+        if let Some(least) = expect.told_min {
+            list.extend(untold(score, expect, least));
+        }
         if let Some(most) = expect.attack_reached_share_max {
             let got = score.attack.reached as f64 / score.attack.sent.max(1) as f64;
             if got > most {
@@ -45,6 +48,24 @@ pub(crate) fn broken(scenario: &Scenario, score: &FrontScore) -> Vec<String> {
     list
 }
 
+/// Faulty services in scope whose visitors were left without a word.
+fn untold(score: &FrontScore, expect: &Expect, least: f64) -> Vec<String> {
+    let during = score.visitors.iter().filter(|row| row.phase == "during" && row.service != "others");
+    let mut in_scope = during.filter(|row| covers(&expect.scope, row.service)).peekable();
+    if in_scope.peek().is_none() {
+        return vec![format!("{}: nobody asked a faulty service, expected {least} to be told something", score.front)];
+    }
+    let few = in_scope.filter_map(|row| row.told().filter(|told| *told < least).map(|told| (row, told)));
+    few.map(|(row, told)| {
+        let front = &score.front;
+        format!(
+            "{front}: {}: {told:.3} of its visitors were told something of use, expected at least {least}",
+            row.fault
+        )
+    })
+    .collect()
+}
+
 fn rows<'a>(score: &'a FrontScore, expect: &Expect) -> Box<dyn Iterator<Item = &'a ServiceScore> + 'a> {
     let named = |phase: &'static str| score.services.iter().filter(move |row| row.phase == phase);
     match expect.phase {
@@ -56,10 +77,14 @@ fn rows<'a>(score: &'a FrontScore, expect: &Expect) -> Box<dyn Iterator<Item = &
 }
 
 fn in_scope(scope: &Scope, row: &ServiceScore) -> bool {
+    covers(scope, row.service)
+}
+
+fn covers(scope: &Scope, service: &str) -> bool {
     match scope {
         Scope::All => true,
-        Scope::Service(index) => index_of(row.service) == Some(*index),
-        Scope::Criticality(level) => index_of(row.service).is_some_and(|i| SERVICES[i].criticality == *level),
+        Scope::Service(index) => index_of(service) == Some(*index),
+        Scope::Criticality(level) => index_of(service).is_some_and(|i| SERVICES[i].criticality == *level),
     }
 }
 

@@ -70,6 +70,8 @@ pub struct FrontContext<'a> {
     pub workers: usize,
     /// The guichet binary.
     pub guichet_exe: &'a Path,
+    /// Whether something goes wrong in the estate on purpose: then fronts are told what to serve instead, if they can.
+    pub faults: bool,
 }
 
 /// A front that can be drilled.

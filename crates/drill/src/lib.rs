@@ -9,6 +9,7 @@ pub mod bench;
 pub mod capacity;
 pub mod certs;
 mod expect;
+mod faults;
 pub mod front;
 pub mod fronts;
 pub mod load;
@@ -22,6 +23,7 @@ pub mod scenario;
 pub mod score;
 pub mod services;
 pub mod target;
+pub mod visitors;
 
 pub use args::DrillArgs;
 

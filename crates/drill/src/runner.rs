@@ -2,21 +2,22 @@
 
 use crate::capacity::Capacity;
 use crate::certs;
-use crate::front::{Front, FrontContext, Ports, ServiceTarget, TlsFiles, stop_children};
+use crate::faults::{self, Estate};
+use crate::front::{Front, FrontContext, Ports, ServiceTarget, TlsFiles};
 use crate::load::{self, Job, Live, Targets};
 use crate::oracle::{self, Arrival};
 use crate::plan::{Plan, service_of};
 use crate::progress;
 use crate::scenario::Scenario;
 use crate::score::{self, FrontScore, Invariant};
-use crate::services::{SERVICES, host_of};
-use anyhow::{Context, bail};
+use crate::services::{SERVICES, Service, host_of};
+use anyhow::{Context, anyhow, bail};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -100,7 +101,7 @@ impl Place<'_> {
         let base = self.settings.base_port;
         let ports = Ports { http: base + 21, https: base + 22, admin: base + 23 };
         ports_are_free((1..=9).map(|n| base + n).chain([ports.http, ports.https, ports.admin]))?;
-        let _estate = self.start_estate()?;
+        let mut estate = self.start_estate()?;
         let services = self.services();
         let context = FrontContext {
             dir: self.dir,
@@ -108,6 +109,7 @@ impl Place<'_> {
             services: &services,
             ports,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            faults: !self.scenario.faults.is_empty(),
             guichet_exe: &self.settings.guichet_exe,
         };
         let running = front.start(&context).with_context(|| format!("{} did not start", front.name()))?;
@@ -124,7 +126,17 @@ impl Place<'_> {
             tls: Some(self.tls.clone()),
             live: Arc::clone(&live),
         };
-        let harvest = progress::while_watched(front.name(), self.scenario.phases, &live, || load::run(&job))?;
+        let over = AtomicBool::new(false);
+        let (harvest, faults) = std::thread::scope(|scope| {
+            let (faults, origin) = (&self.scenario.faults, Instant::now() + load::LEAD);
+            let (estate, ended) = (&mut estate, &over);
+            let fault_player = scope.spawn(move || estate.play(faults, origin, ended));
+            let harvest = progress::while_watched(front.name(), self.scenario.phases, &live, || load::run(&job));
+            over.store(true, Ordering::Relaxed);
+            (harvest, fault_player.join())
+        });
+        let harvest = harvest?;
+        faults.map_err(|_| anyhow!("the thread of the faults failed"))??;
         running.stop();
         Ok((harvest, notes))
     }
@@ -149,7 +161,7 @@ impl Place<'_> {
         serde_json::from_slice(&output.stdout).with_context(|| format!("guichet estate verify: {}", told.trim()))
     }
 
-    fn start_estate(&self) -> anyhow::Result<Children> {
+    fn start_estate(&self) -> anyhow::Result<Estate> {
         let base = self.settings.base_port;
         let data = self.dir.join("estate");
         // What an earlier drill left in a kept directory would answer this one's operations as repeated.
@@ -158,22 +170,23 @@ impl Place<'_> {
         }
         std::fs::create_dir_all(&data)?;
         let log = File::create(self.dir.join("estate.log"))?;
-        let mut command = Command::new(&self.settings.guichet_exe);
-        command.args(["estate", "all", "--base-port"]).arg(base.to_string());
-        command.arg("--data").arg(&data).arg("--capacity").arg(&self.scenario.capacity);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        // A group of its own: Ctrl-C in a terminal reaches the drill alone, which then ends its children in order.
-        let child = command
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("{}: can't start the estate", self.settings.guichet_exe.display()))?;
-        let mut estate = Children(vec![child]);
+        let orders = self.dir.join("faults");
+        if orders.exists() {
+            std::fs::remove_dir_all(&orders)?;
+        }
+        std::fs::create_dir_all(&orders)?;
+        let mut commands = self.estate_commands(&data);
+        for command in &mut commands {
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+            // A group of its own: Ctrl-C in a terminal reaches the drill alone, which then ends its children in order.
+            command.process_group(0).env(faults::ORDERS, &orders);
+        }
+        let mut estate = Estate::start(commands, &orders)?;
         let until = Instant::now() + ESTATE_WAIT;
         for service in &SERVICES {
             let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, base + service.port_offset));
             while TcpStream::connect_timeout(&addr, Duration::from_millis(200)).is_err() {
-                let ended = estate.0[0].try_wait()?;
-                if ended.is_some() || Instant::now() > until || self.settings.stop.load(Ordering::Relaxed) {
+                if estate.ended()? || Instant::now() > until || self.settings.stop.load(Ordering::Relaxed) {
                     let text = std::fs::read_to_string(self.dir.join("estate.log")).unwrap_or_default();
                     let tail = text.lines().rev().take(5).collect::<Vec<_>>().join(" / ");
                     bail!("the estate's {} does not listen on {addr}; its log ends with: {tail}", service.name);
@@ -182,6 +195,30 @@ impl Place<'_> {
             }
         }
         Ok(estate)
+    }
+
+    /// One process for all services; with faults, one for each, so that one can be killed and the others go on.
+    fn estate_commands(&self, data: &Path) -> Vec<Command> {
+        let address = |n: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, self.settings.base_port + n));
+        let command = |what: &str| {
+            let mut command = Command::new(&self.settings.guichet_exe);
+            command.args(["estate", what, "--data"]).arg(data).arg("--capacity").arg(&self.scenario.capacity);
+            command
+        };
+        if self.scenario.faults.is_empty() {
+            let mut all = command("all");
+            all.arg("--base-port").arg(self.settings.base_port.to_string());
+            return vec![all];
+        }
+        let one = |service: &Service| {
+            let mut one = command(service.name);
+            one.arg("--listen").arg(address(service.port_offset).to_string());
+            for peer in SERVICES.iter().filter(|peer| peer.name != service.name) {
+                one.arg("--peer").arg(format!("{}={}", peer.name, address(peer.port_offset)));
+            }
+            one
+        };
+        SERVICES.iter().map(one).collect()
     }
 
     fn services(&self) -> Vec<ServiceTarget> {
@@ -201,15 +238,6 @@ impl Place<'_> {
                 }
             })
             .collect()
-    }
-}
-
-/// Processes that end with this value.
-struct Children(Vec<Child>);
-
-impl Drop for Children {
-    fn drop(&mut self) {
-        stop_children(&mut self.0);
     }
 }
 

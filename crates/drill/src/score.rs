@@ -5,6 +5,7 @@ use crate::ops::{OPS, Op};
 use crate::plan::{Plan, service_of};
 use crate::scenario::{Phases, Scenario};
 use crate::services::{SERVICES, index_of};
+use crate::visitors::{self, VisitorScore};
 use guichet_core::Criticality;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ pub struct FrontScore {
     pub steady: Vec<ServiceScore>,
     /// What people do, one an operation: the attack phase.
     pub operations: Vec<OperationScore>,
+    /// What visitors got before, during and after each fault of the scenario.
+    pub visitors: Vec<VisitorScore>,
     /// What must hold in the estate's stores, looked at after the run.
     pub invariants: Vec<Invariant>,
     /// What the attackers did and got.
@@ -179,6 +182,7 @@ pub fn front(name: &str, scenario: &Scenario, plan: &Plan, oracle: &[bool], harv
         services,
         steady,
         operations: operations(onset, end, &points),
+        visitors: visitors::scores(scenario, &points),
         invariants: Vec::new(),
         attack: harvest.attack.clone(),
         notes: Vec::new(),
@@ -313,6 +317,7 @@ pub fn time_to_protect_ms(points: &[Point], phases: Phases) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Got;
 
     const PHASES: Phases = Phases { before_ms: 2000, attack_ms: 8000, after_ms: 2000 };
 
@@ -322,7 +327,8 @@ mod tests {
             .map(|i| {
                 let at_us = i * 100_000;
                 let outcome = if wrong(at_us / 1000) { Outcome::Refused(503) } else { Outcome::Right };
-                let record = Record { outcome, latency_us: 10_000, met_refusal: outcome != Outcome::Right };
+                let got = if outcome == Outcome::Right { Got::Right } else { Got::Error };
+                let record = Record { outcome, latency_us: 10_000, got, met_refusal: outcome != Outcome::Right };
                 Point { service: 0, op: &OPS[0], at_us, oracle: true, record }
             })
             .collect()

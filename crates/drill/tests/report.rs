@@ -1,6 +1,6 @@
 //! What a drill writes: the JSON that others read, the table, the page.
 
-use guichet_drill::load::{AttackTally, Harvest, Outcome, Record};
+use guichet_drill::load::{AttackTally, Got, Harvest, Outcome, Record};
 use guichet_drill::plan::Plan;
 use guichet_drill::report;
 use guichet_drill::scenario::Scenario;
@@ -43,7 +43,8 @@ fn board() -> Scoreboard {
             .map(|r| {
                 let down = name == "direct" && (2_000_000..8_000_000).contains(&r.at_us);
                 let outcome = if down { Outcome::Refused(503) } else { Outcome::Right };
-                Some(Record { outcome, latency_us: 5_000, met_refusal: down })
+                let got = if down { Got::Error } else { Got::Right };
+                Some(Record { outcome, latency_us: 5_000, got, met_refusal: down })
             })
             .collect();
         let attack =

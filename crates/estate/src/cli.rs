@@ -7,7 +7,7 @@ use crate::estate::{Estate, Options};
 use crate::participant::{self, Participant};
 use crate::seed_large::{self, Seed};
 use crate::service::Service;
-use crate::store::Database;
+use crate::store::{DATABASE_VARIABLE, Database};
 use crate::terminal::{self, Terminal};
 use crate::terminals::{self, Terminals};
 use crate::till::{self, Till};
@@ -108,7 +108,7 @@ pub struct Verify {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// The stores are in PostgreSQL.
-    #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+    #[arg(long, value_name = "postgres://USER@HOST/DATABASE", env = DATABASE_VARIABLE, hide_env_values = true)]
     pub database: Option<Database>,
     /// What clients were told is done: lines of `SERVICE ROUTE KEY`. Each must be there exactly once.
     #[arg(long, value_name = "FILE")]
@@ -125,7 +125,7 @@ pub struct Common {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Keep the stores in PostgreSQL, a schema a service; keys stay in the folder.
-    #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+    #[arg(long, value_name = "postgres://USER@HOST/DATABASE", env = DATABASE_VARIABLE, hide_env_values = true)]
     pub database: Option<Database>,
     /// Declared capacity (TOML), for drills; without it there are no artificial costs.
     #[arg(long, value_name = "FILE")]

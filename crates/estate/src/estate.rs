@@ -99,9 +99,10 @@ impl Estate {
                 let cards = for_cards.take();
                 estate.tasks.extend(rails::tasks(&kit, centre, cards, &stopped));
             }
+            let routes = crate::faults::on_order(service, router(&kit));
             estate.addresses.push((service, listener.local_addr()?));
             estate.stores.push(store);
-            estate.tasks.push(tokio::spawn(server::serve(listener, router(&kit), stopped.clone())));
+            estate.tasks.push(tokio::spawn(server::serve(listener, routes, stopped.clone())));
         }
         Ok(estate)
     }

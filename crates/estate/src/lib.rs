@@ -25,6 +25,7 @@ mod codes;
 mod counter;
 mod credentials;
 mod estate_key;
+mod faults;
 mod gate;
 mod identity;
 mod key_file;

@@ -7,7 +7,7 @@ use crate::bounds::{LARGE_ACCOUNTS, LARGE_PARCELS, LARGE_ROWS_AT_ONCE, PARCELS_S
 use crate::ids;
 use crate::seed;
 use crate::service::Service;
-use crate::store::{Database, Place, Store, Tx};
+use crate::store::{DATABASE_VARIABLE, Database, Place, Store, Tx};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use std::io::Write as _;
@@ -21,7 +21,7 @@ pub struct Seed {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Keep the stores in PostgreSQL, a schema a service; keys stay in the folder.
-    #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+    #[arg(long, value_name = "postgres://USER@HOST/DATABASE", env = DATABASE_VARIABLE, hide_env_values = true)]
     pub database: Option<Database>,
     /// How much.
     #[arg(long, value_enum, default_value_t = Size::Small)]

@@ -5,7 +5,7 @@
 
 use crate::estate;
 use crate::service::Service;
-use crate::store::{Database, Place, Store, now_ms, rfc3339};
+use crate::store::{DATABASE_VARIABLE, Database, Place, Store, now_ms, rfc3339};
 use anyhow::{bail, ensure};
 use clap::{Args, Subcommand};
 use std::io::Write as _;
@@ -29,7 +29,7 @@ pub enum What {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
         /// The store is in PostgreSQL.
-        #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+        #[arg(long, value_name = "postgres://USER@HOST/DATABASE", env = DATABASE_VARIABLE, hide_env_values = true)]
         database: Option<Database>,
     },
     /// Take back a terminal's key, for good: what it signs from now on is refused.
@@ -41,7 +41,7 @@ pub enum What {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
         /// The store is in PostgreSQL.
-        #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+        #[arg(long, value_name = "postgres://USER@HOST/DATABASE", env = DATABASE_VARIABLE, hide_env_values = true)]
         database: Option<Database>,
     },
 }

@@ -99,3 +99,8 @@ fn without_the_application_the_code_comes_at_once() {
     let text = wait_for("a text message", || texts(rails.at("telephone")).into_iter().next());
     assert!(text.contains("43,21 EUR"), "{text}");
 }
+
+#[test]
+fn the_same_on_postgres() {
+    support::again_on_postgres(&[]);
+}

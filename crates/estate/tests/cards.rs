@@ -411,3 +411,8 @@ fn the_terminal_reverses_what_has_no_answer() {
     let (ok, told) = payer.join().unwrap();
     assert!(!ok && told.contains("No answer") && told.contains("nothing is taken"), "{told}");
 }
+
+#[test]
+fn the_same_on_postgres() {
+    support::again_on_postgres(&[]);
+}

@@ -1,6 +1,8 @@
 //! The descriptions of the interfaces held against the real services, by requests that schemathesis generates from them:
 //! right ones and wrong ones, with and without a session, in sequences where one answer leads to the next request.
 
+mod support;
+
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -176,4 +178,9 @@ fn a_wrong_description_is_found_out() {
         let (code, told) = schemathesis(dir.path(), file.to_str().unwrap(), running.address, None);
         assert!(code == Some(1) && told.contains(finding), "{place}: {told}");
     }
+}
+
+#[test]
+fn the_same_on_postgres() {
+    support::again_on_postgres(&[]);
 }

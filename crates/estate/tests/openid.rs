@@ -13,9 +13,7 @@ use support::{Estate, Running, exchange, packages};
 fn change(data: &Path, service: &str, sql: &'static str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        use sqlx::Connection as _;
-        let url = format!("sqlite://{}/{service}.sqlite3", data.display());
-        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let mut connection = support::store(data, service).await;
         sqlx::query(sql).execute(&mut connection).await.unwrap();
     });
 }
@@ -187,4 +185,9 @@ fn token_for_app(identity: SocketAddr) -> (String, String) {
     let told: serde_json::Value = serde_json::from_str(&body).unwrap();
     let text = |name: &str| told[name].as_str().unwrap().to_owned();
     (text("access_token"), text("id_token"))
+}
+
+#[test]
+fn the_same_on_postgres() {
+    support::again_on_postgres(&[]);
 }

@@ -473,3 +473,8 @@ fn a_person_pays_to_an_alias_here_and_at_another_bank_and_has_aliases_of_their_o
     drop(estate);
     verified(data);
 }
+
+#[test]
+fn the_same_on_postgres() {
+    support::again_on_postgres(&[]);
+}

@@ -118,9 +118,7 @@ fn a_message_that_is_refused_holds_up_no_other() {
 fn states(data: &Path) -> Vec<(String, i64)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        use sqlx::Connection as _;
-        let url = format!("sqlite://{}/rails.sqlite3", data.display());
-        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let mut connection = support::store(data, "rails").await;
         let sql = "SELECT state, count(*) FROM sms GROUP BY state ORDER BY state";
         sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap()
     })
@@ -159,4 +157,9 @@ fn the_telephone_of_the_demo_shows_the_code() {
         assert!(Instant::now() < until, "it does not end");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn the_same_on_postgres() {
+    support::again_on_postgres(&[]);
 }

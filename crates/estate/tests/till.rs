@@ -228,3 +228,8 @@ fn a_revoked_terminal_is_believed_for_what_it_did_before_and_for_nothing_after()
     drop((till, service));
     verified(&data);
 }
+
+#[test]
+fn the_same_on_postgres() {
+    support::again_on_postgres(&[]);
+}

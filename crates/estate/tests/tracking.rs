@@ -56,3 +56,8 @@ fn an_existing_client_reads_one_item_and_several_and_what_is_wrong() {
     assert_eq!((status, codes), (207, vec![200, 400, 404]));
     assert_eq!(get(&[delivered.as_str(); 11].join(","), "fr_FR", key).0, 400);
 }
+
+#[test]
+fn the_same_on_postgres() {
+    support::again_on_postgres(&[]);
+}

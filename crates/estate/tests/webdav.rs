@@ -1,6 +1,8 @@
 //! The vault as WebDAV clients see it: litmus, the protocol's own suite, and cadaver against the real program; and a deposit
 //! that was acknowledged is there after a kill.
 
+mod support;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -145,4 +147,9 @@ fn each_put_that_was_acknowledged_is_there_after_a_kill() {
             "{name}: {answer}"
         );
     }
+}
+
+#[test]
+fn the_same_on_postgres() {
+    support::again_on_postgres(&[]);
 }

@@ -2,8 +2,8 @@
 
 mod contracts;
 mod demo;
-mod notice;
 mod hand_on;
+mod notice;
 mod operator;
 
 use std::io::{IsTerminal as _, Write as _};

@@ -1,6 +1,6 @@
 //! Guichet itself: `guichet serve -c FILE`.
 
-use super::process;
+use super::{contracts, process};
 use crate::front::{Front, FrontContext, Ports, RunningFront, ServiceTarget};
 use anyhow::{Context, bail};
 use rustls_pki_types::CertificateDer;
@@ -87,8 +87,14 @@ pub fn guichet_toml(context: &FrontContext<'_>) -> anyhow::Result<String> {
         "[[partner]]\nname = \"drill\"\ncertificate_sha256 = [\"{hex}\"]\nservices = [{}]\n\n",
         partner_services.join(", ")
     );
+    if context.faults {
+        toml.push_str(contracts::CHANNELS);
+    }
     for target in context.services {
         service(&mut toml, target);
+        if context.faults {
+            contracts::contract(&mut toml, &target.name);
+        }
     }
     Ok(toml)
 }
@@ -191,6 +197,7 @@ mod tests {
             ports: Ports { http: 8080, https: 8443, admin: 8444 },
             workers: 2,
             guichet_exe: Path::new("guichet"),
+            faults: true,
         };
         let text = guichet_toml(&context).unwrap();
         let found: toml::Table = text.parse().unwrap();
@@ -211,6 +218,9 @@ mod tests {
             ("service.portal.session.issued_on.0", "\"/connexion\""),
             ("service.portal.concurrency.initial", "8"),
             ("service.portal.route.0.path", "\"/recherche\""),
+            ("service.portal.contract.fallback", "\"page\""),
+            ("service.rails.contract.ways.0", "\"counter\""),
+            ("channel.telephone.telephone", "\"3639\""),
             ("service.rails.partner_only", "true"),
             ("service.rails.criticality", "\"critical\""),
             ("partner.0.services.0", "\"rails\""),

@@ -1,6 +1,7 @@
 //! The fronts that drills compare: nothing at all, the peers at their best, and Guichet.
 
 pub(crate) mod allowances;
+mod contracts;
 mod direct;
 mod envoy;
 pub(crate) mod guichet;

@@ -1,5 +1,6 @@
 //! What a client learns from an answer.
 
+use super::record::Got;
 use crate::ops::Op;
 use guichet_core::bounds::{DRILL_COOKIE_BYTES_MAX, DRILL_PAGE_BYTES_MAX};
 use std::time::Duration;
@@ -15,6 +16,12 @@ pub(crate) struct Answer {
     pub(crate) cookies: Vec<(String, String)>,
     /// `Retry-After` in seconds.
     pub(crate) retry_after: Option<Duration>,
+    /// Whether it is a contract's page or document, which names other ways.
+    pub(crate) contract: bool,
+    /// Whether it was kept from before and says how old it is.
+    pub(crate) aged: bool,
+    /// Whether what kept it says that it is still good (`Cache-Status` with a `ttl` that is not negative, RFC 9211).
+    pub(crate) fresh: bool,
     /// Whether the connection ends after it.
     pub(crate) close: bool,
     /// The beginning of what a front that refuses says by itself; empty otherwise.
@@ -25,6 +32,16 @@ impl Answer {
     /// Whether this is the service's own right answer to the operation.
     pub(crate) fn is_right(&self, op: &Op) -> bool {
         self.op == op.name && op.statuses.contains(&self.status)
+    }
+
+    /// What its reader got to see.
+    pub(crate) fn got(&self, op: &Op) -> Got {
+        match self.is_right(op) {
+            true if self.aged && !self.fresh => Got::Stale,
+            true => Got::Right,
+            false if self.contract => Got::Fallback,
+            false => Got::Error,
+        }
     }
 
     /// Whether a front keeps a place in its waiting room for the client.
@@ -49,6 +66,15 @@ impl Answer {
             self.cookies.extend(cookie(&text()));
         } else if name.eq_ignore_ascii_case("retry-after") {
             self.retry_after = text().parse().ok().map(Duration::from_secs);
+        } else if name.eq_ignore_ascii_case("guichet-contract") {
+            self.contract = true;
+        } else if name.eq_ignore_ascii_case("age") {
+            self.aged = true;
+        } else if name.eq_ignore_ascii_case("cache-status") {
+            let ttl = text()
+                .rsplit_once("ttl=")
+                .and_then(|(_, ttl)| ttl.split([';', ',']).next()?.trim().parse::<i64>().ok());
+            self.fresh |= ttl.is_some_and(|ttl| ttl >= 0);
         } else if name.eq_ignore_ascii_case("connection") {
             self.close |= text().split(',').any(|token| token.trim().eq_ignore_ascii_case("close"));
         }
@@ -80,6 +106,27 @@ mod tests {
             let got = cookie(text);
             assert_eq!(got.as_ref().map(|(n, v)| (n.as_str(), v.as_str())), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_visitor_got_is_told_apart() {
+        let op = crate::ops::find("portal", "home").unwrap();
+        let check = |status, headers: &[(&str, &str)], expected| {
+            let mut answer = Answer { status, ..Answer::default() };
+            headers.iter().for_each(|(name, value)| answer.header(name, value.as_bytes()));
+            assert_eq!(answer.got(op), expected, "{status} {headers:?}");
+        };
+        check(200, &[("x-estate-op", "home")], Got::Right);
+        check(200, &[("x-estate-op", "home"), ("Age", "7")], Got::Stale);
+        check(200, &[("x-estate-op", "home"), ("age", "1"), ("cache-status", "guichet; hit; ttl=1")], Got::Right);
+        check(
+            200,
+            &[("x-estate-op", "home"), ("age", "9"), ("cache-status", "guichet; hit; ttl=-7; detail=x")],
+            Got::Stale,
+        );
+        check(503, &[("guichet-contract", "fallback")], Got::Fallback);
+        check(503, &[("retry-after", "3")], Got::Error);
+        check(502, &[("age", "1")], Got::Error);
     }
 
     #[test]

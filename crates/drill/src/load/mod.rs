@@ -12,7 +12,7 @@ mod record;
 mod tls;
 mod wire;
 
-pub use record::{AttackTally, Live, Outcome, Record};
+pub use record::{AttackTally, Got, Live, Outcome, Record};
 
 use crate::front::{RunningFront, TlsFiles};
 use crate::plan::Plan;
@@ -101,7 +101,7 @@ pub struct Harvest {
 /// After the run, this long at most until everything is ended.
 const GRACE: Duration = Duration::from_secs(40);
 /// Between making the threads and the first request.
-const LEAD: Duration = Duration::from_millis(100);
+pub(crate) const LEAD: Duration = Duration::from_millis(100);
 
 /// Runs the load to its end. Takes the scenario's length and a little; never longer than that and 40 seconds.
 ///

@@ -5,7 +5,7 @@ use super::h1::H1;
 use super::h2::H2;
 use super::headers::{self, Request};
 use super::pass::Offer;
-use super::record::{Live, Outcome, Record};
+use super::record::{Got, Live, Outcome, Record};
 use super::tls::{ClientTls, Who};
 use super::wire::{self, Route};
 use super::{Ground, Targets};
@@ -137,7 +137,7 @@ impl Crowd {
         let planned = &self.ground.plan.requests[i];
         let intended = self.ground.origin + Duration::from_micros(planned.at_us);
         let member = self.member(planned.person);
-        let met_refusal = Cell::new(false);
+        let (met_refusal, got) = (Cell::new(false), Cell::new(Got::default()));
         let mut shift = *member.shift.lock().await;
         let outcome = loop {
             if intended + shift > self.end() {
@@ -145,7 +145,7 @@ impl Crowd {
             }
             sleep_until(intended + shift).await;
             let deadline = intended + shift + self.deadline_of(planned);
-            match timeout_at(deadline, self.attempts(planned, deadline, &met_refusal)).await {
+            match timeout_at(deadline, self.attempts(planned, deadline, &met_refusal, &got)).await {
                 Ok(Ended::With(outcome)) => break outcome,
                 Ok(Ended::InRoom) => match self.wait_in_room(planned, shift).await {
                     Some(waited) => shift = waited,
@@ -159,7 +159,7 @@ impl Crowd {
             *member.h2.borrow_mut() = None;
         }
         let latency_us = Instant::now().saturating_duration_since(intended + shift).as_micros() as u64;
-        Record { outcome, latency_us, met_refusal: met_refusal.get() }
+        Record { outcome, latency_us, got: got.get(), met_refusal: met_refusal.get() }
     }
 
     fn member(&self, person: u32) -> &Member {
@@ -167,14 +167,22 @@ impl Crowd {
     }
 
     /// At most two attempts; the second only where it can still end in time.
-    async fn attempts(&self, planned: &Planned, deadline: Instant, met_refusal: &Cell<bool>) -> Ended {
+    async fn attempts(&self, planned: &Planned, deadline: Instant, met_refusal: &Cell<bool>, got: &Cell<Got>) -> Ended {
+        let saw = |what: Got| got.set(got.get().max(what));
         let mut outcome = Outcome::Broken;
         for attempt in 0..2 {
             let wait;
             match self.once(planned).await {
-                Ok(()) => return Ended::With(Outcome::Right),
-                Err(Miss::Refused(answer)) if answer.is_waiting_room() => return Ended::InRoom,
+                Ok(what) => {
+                    saw(what);
+                    return Ended::With(Outcome::Right);
+                }
+                Err(Miss::Refused(answer)) if answer.is_waiting_room() => {
+                    saw(Got::Error);
+                    return Ended::InRoom;
+                }
                 Err(Miss::Refused(answer)) => {
+                    saw(if answer.contract { Got::Fallback } else { Got::Error });
                     outcome = Outcome::Refused(answer.status);
                     let earned = attempt == 0 && self.earn(planned, &answer).await;
                     wait = if earned { Duration::ZERO } else { answer.retry_after.unwrap_or(BACK_OFF) };
@@ -245,7 +253,7 @@ impl Crowd {
     }
 
     /// The operation, after a login where the person has no session (as a page would send it to).
-    async fn once(&self, planned: &Planned) -> Result<(), Miss> {
+    async fn once(&self, planned: &Planned) -> Result<Got, Miss> {
         let person = &self.ground.plan.persons[planned.person as usize];
         let service = self.population(person).service;
         let cookie = format!("{}_session", SERVICES[service].name);
@@ -264,11 +272,11 @@ impl Crowd {
         })
     }
 
-    async fn ask(&self, planned: &Planned, op: &'static Op) -> Result<(), Miss> {
+    async fn ask(&self, planned: &Planned, op: &'static Op) -> Result<Got, Miss> {
         let person = &self.ground.plan.persons[planned.person as usize];
         let ask = op.ask(&Asker { user: person.user, draw: planned.draw, wrong_password: false });
         let answer = self.send(planned, op.method, ask).await.map_err(|_| Miss::Broken)?;
-        if answer.is_right(op) { Ok(()) } else { Err(Miss::Refused(answer)) }
+        if answer.is_right(op) { Ok(answer.got(op)) } else { Err(Miss::Refused(answer)) }
     }
 
     async fn send(&self, planned: &Planned, method: &'static str, ask: Ask) -> io::Result<Answer> {

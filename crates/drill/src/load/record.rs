@@ -16,6 +16,22 @@ pub enum Outcome {
     Late,
 }
 
+/// The best that a visitor got to see, whatever became of the request; better ones are greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Got {
+    /// No answer.
+    #[default]
+    Nothing,
+    /// An error or a refusal that tells nothing of other ways.
+    Error,
+    /// A page or document that names other ways to do the same (header `guichet-contract`).
+    Fallback,
+    /// An earlier right answer, with its age.
+    Stale,
+    /// The right answer, from the service.
+    Right,
+}
+
 /// One real request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -23,6 +39,8 @@ pub struct Record {
     pub outcome: Outcome,
     /// From its intended moment to its end, microseconds.
     pub latency_us: u64,
+    /// The best that the client saw.
+    pub got: Got,
     /// Whether the client met a refusal or an error on the way, even if a second attempt went well.
     pub met_refusal: bool,
 }

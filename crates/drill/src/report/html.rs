@@ -67,6 +67,7 @@ pub fn render(board: &Scoreboard) -> String {
     }
     out.push_str("</div></section>");
     out.push_str(&tables::operations(board));
+    out.push_str(&super::visitors::section(board));
     out.push_str(&tables::invariants(board));
     out.push_str(&figures(board));
     out.push_str("<section><h2>Notes</h2><ul>");

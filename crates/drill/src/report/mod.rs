@@ -4,3 +4,4 @@ pub mod html;
 mod plot;
 pub mod table;
 mod tables;
+mod visitors;

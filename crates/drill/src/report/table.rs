@@ -46,6 +46,7 @@ pub fn render(board: &Scoreboard) -> String {
     }
     out.push_str(&boxed(&head, &[body, foot]));
     out.push_str(&operations(board));
+    out.push_str(&super::visitors::render(board));
     out.push_str(&invariants(board));
     for front in &board.fronts {
         for note in &front.notes {
@@ -132,7 +133,7 @@ pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |s| format!("{:.1} %", (s * 1000.0).floor() / 10.0))
 }
 
-fn boxed(head: &[String], blocks: &[Vec<Vec<String>>]) -> String {
+pub(super) fn boxed(head: &[String], blocks: &[Vec<Vec<String>>]) -> String {
     let rows = || std::iter::once(head).chain(blocks.iter().flatten().map(Vec::as_slice));
     let widths: Vec<usize> = (0..head.len()).map(|c| rows().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
     let rule = |left: &str, mid: &str, right: &str| {

@@ -4,6 +4,7 @@ mod attacker;
 mod real;
 
 use super::error::{Finder, Problems};
+use super::fault;
 use super::raw::{RawArrivals, RawExpect, RawKind, RawPopulation, RawScenario, RawShape, RawSources};
 use super::{Behaviour, Expect, Headers, Limits, Look, Phases, RealPopulation, Scenario, Scope, Shape, Sources};
 use super::{TlsProfile, Transport, Wave};
@@ -53,13 +54,14 @@ pub(super) fn scenario(text: &str, path: &Path) -> Result<Scenario, Problems> {
     }
     disjoint(&raw, &real, &waves, &mut finder);
     attack_within_limits(&waves, phases, limits, &mut finder);
+    let faults = fault::faults(&raw, phases, &mut finder);
     let expects = raw.expect.iter().enumerate().filter_map(|(i, e)| expect(i, e, &mut finder)).collect();
     if !finder.found.is_empty() {
         return Err(finder.into_problems(path));
     }
     let capacity = path.parent().unwrap_or_else(|| Path::new(".")).join(&raw.capacity);
     let (name, description) = (raw.name, raw.description);
-    Ok(Scenario { name, description, seed: raw.seed, capacity, phases, limits, real, waves, expects })
+    Ok(Scenario { name, description, seed: raw.seed, capacity, phases, limits, real, waves, faults, expects })
 }
 
 fn ms(seconds: f64) -> u64 {
@@ -157,14 +159,15 @@ fn expect(i: usize, raw: &RawExpect, finder: &mut Finder<'_>) -> Option<Expect> 
             }
         },
     };
-    let shares = [raw.relative_min, raw.refused_real_share_max, raw.attack_reached_share_max];
+    let shares = [raw.relative_min, raw.told_min, raw.refused_real_share_max, raw.attack_reached_share_max];
     let none = shares.iter().all(Option::is_none) && raw.p99_ms_max.is_none() && raw.refused_real_max.is_none();
     if none && raw.time_to_protect_ms_max.is_none() {
-        let mend = "give relative_min, p99_ms_max, refused_real_max, refused_real_share_max, attack_reached_share_max or time_to_protect_ms_max";
+        let mend = "give relative_min, p99_ms_max, refused_real_max, refused_real_share_max, attack_reached_share_max, told_min or time_to_protect_ms_max";
         finder.at(&place, "expects nothing", mend);
         return None;
     }
-    for (key, share) in ["relative_min", "refused_real_share_max", "attack_reached_share_max"].iter().zip(shares) {
+    let keys = ["relative_min", "told_min", "refused_real_share_max", "attack_reached_share_max"];
+    for (key, share) in keys.iter().zip(shares) {
         if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             finder.at(&format!("{place}.{key}"), "is a share", "give 0 to 1");
             return None;
@@ -177,6 +180,7 @@ fn expect(i: usize, raw: &RawExpect, finder: &mut Finder<'_>) -> Option<Expect> 
         relative_min: raw.relative_min,
         p99_ms_max: raw.p99_ms_max,
         refused_real_max: raw.refused_real_max,
+        told_min: raw.told_min,
         refused_real_share_max: raw.refused_real_share_max,
         attack_reached_share_max: raw.attack_reached_share_max,
         time_to_protect_ms_max: raw.time_to_protect_ms_max,

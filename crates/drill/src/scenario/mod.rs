@@ -2,11 +2,14 @@
 
 mod check;
 mod error;
+mod fault;
 mod raw;
+mod raw_fault;
 mod shape;
 mod sources;
 
 pub use error::{Problem, Problems};
+pub use fault::{Fault, FaultKind};
 pub use raw::{RawBehaviour as Behaviour, RawHeaders as Headers, RawKind as Kind, RawScenario, RawTls as TlsProfile};
 pub use raw::{RawPhase as ExpectPhase, RawTransport as Transport};
 pub use shape::Shape;
@@ -36,6 +39,8 @@ pub struct Scenario {
     pub real: Vec<RealPopulation>,
     /// What attackers do, window by window.
     pub waves: Vec<Wave>,
+    /// What goes wrong in the estate.
+    pub faults: Vec<Fault>,
     /// What must hold.
     pub expects: Vec<Expect>,
 }
@@ -185,6 +190,8 @@ pub struct Expect {
     pub p99_ms_max: Option<f64>,
     /// Most refused requests of real clients.
     pub refused_real_max: Option<u64>,
+    /// Least share of a faulty service's visitors that is told something of use.
+    pub told_min: Option<f64>,
     /// Largest part of the requests of real clients that is refused.
     pub refused_real_share_max: Option<f64>,
     /// Largest part of the attack that the services answer.

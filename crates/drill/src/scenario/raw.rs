@@ -1,5 +1,6 @@
 //! The scenario as it is written: TOML, every key known, nothing checked yet.
 
+use super::raw_fault::RawFault;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub struct RawScenario {
     /// Who comes.
     #[serde(default)]
     pub population: Vec<RawPopulation>,
+    /// What goes wrong in the estate, and when.
+    #[serde(default)]
+    pub fault: Vec<RawFault>,
     /// What must hold; a failed one makes the exit status 1.
     #[serde(default)]
     pub expect: Vec<RawExpect>,
@@ -353,6 +357,9 @@ pub struct RawExpect {
     pub p99_ms_max: Option<f64>,
     /// Requests of real clients that met a refusal or an error, at most.
     pub refused_real_max: Option<u64>,
+    /// Of those who asked the service while a fault of it lasted, the share that was told something of use, at least: the
+    /// right answer, a stale one with its age, or a page that names other ways. `phase` does not matter.
+    pub told_min: Option<f64>,
     /// Part of the requests of real clients, all services together, that met a refusal or an error, at most, 0 to 1.
     pub refused_real_share_max: Option<f64>,
     /// Part of the attack's requests that the services themselves answered, at most, 0 to 1 (of the front; `service` and

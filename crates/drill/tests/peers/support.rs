@@ -70,6 +70,7 @@ impl Bench {
             ports: self.ports,
             workers: 1,
             guichet_exe: Path::new("/nonexistent"),
+            faults: false,
         }
     }
 

@@ -20,6 +20,7 @@ use futures_util::TryStreamExt as _;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 pub(crate) const MIGRATIONS: &[&str] = &["
 CREATE TABLE operation (
@@ -48,7 +49,7 @@ async fn broken_chain(tx: &mut sqlx::AnyConnection) -> anyhow::Result<Option<Str
         sqlx::query_as::<_, Entry>("SELECT * FROM operation ORDER BY office, terminal, sequence").fetch(&mut *tx);
     let mut chain = Chain::default();
     while let Some(entry) = entries.try_next().await? {
-        let hashed = entry.hashed();
+        let hashed = entry.expected();
         let Entry { office, terminal, sequence, previous, hash, .. } = entry;
         let link = Link { chain: format!("{office}/{terminal}"), place: sequence, previous, hash, hashed };
         if let Some(fault) = chain.follow(link) {
@@ -106,9 +107,32 @@ struct Entry {
 }
 
 impl Entry {
-    /// SHA-256 over the entry as JSON: names and escapes leave no two entries with one text.
+    /// SHA-256 over the entry as JSON with its names in the order of the alphabet, however serde_json is built: names and
+    /// escapes leave no two entries with one text.
     fn hashed(&self) -> String {
-        hex::encode(hash(json!(self).to_string().as_bytes()))
+        let told = BTreeMap::from([
+            ("id", json!(self.id)),
+            ("office", json!(self.office)),
+            ("terminal", json!(self.terminal)),
+            ("sequence", json!(self.sequence)),
+            ("kind", json!(self.kind)),
+            ("amount_cents", json!(self.amount_cents)),
+            ("reference", json!(self.reference)),
+            ("at_ms", json!(self.at_ms)),
+            ("previous", json!(self.previous)),
+        ]);
+        hex::encode(hash(json!(told).to_string().as_bytes()))
+    }
+
+    /// What the hash should be for the entry to be as it was written: entries of before 27 November 2026 have their names
+    /// in the order of the declaration above, unless serde_json was built without `preserve_order`.
+    fn expected(&self) -> String {
+        let hashed = self.hashed();
+        if hashed == self.hash {
+            return hashed;
+        }
+        let older = serde_json::to_string(self).map(|told| hex::encode(hash(told.as_bytes())));
+        older.ok().filter(|older| *older == self.hash).unwrap_or(hashed)
     }
 
     fn answer(&self) -> Value {
@@ -216,8 +240,39 @@ async fn receipt(State(kit): State<Kit>, Path(id): Path<String>) -> Result<Respo
     let entry: Option<Entry> =
         sqlx::query_as("SELECT * FROM operation WHERE id = $1").bind(&id).fetch_optional(&kit.store.reader).await?;
     let entry = entry.ok_or_else(|| Problem::not_found("operation"))?;
-    if entry.hashed() != entry.hash {
+    if entry.expected() != entry.hash {
         return Err(Problem::internal(&format!("the journal was tampered with: {id}")));
     }
     Ok(private(entry.answer()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_holds_in_either_order_of_names_and_new_ones_are_written_in_one() {
+        let mut entry = Entry {
+            id: "op-1".into(),
+            office: "A".into(),
+            terminal: "T\"1".into(),
+            sequence: 1,
+            kind: "stamps".into(),
+            amount_cents: 139,
+            reference: "é".into(),
+            at_ms: 7,
+            previous: String::new(),
+            hash: String::new(),
+        };
+        let sorted = r#"{"amount_cents":139,"at_ms":7,"id":"op-1","kind":"stamps","office":"A","previous":"","reference":"é","sequence":1,"terminal":"T\"1"}"#;
+        let declared = r#"{"id":"op-1","office":"A","terminal":"T\"1","sequence":1,"kind":"stamps","amount_cents":139,"reference":"é","at_ms":7,"previous":""}"#;
+        let sha256 = |text: &str| hex::encode(hash(text.as_bytes()));
+        assert_eq!(entry.hashed(), sha256(sorted));
+        for text in [sorted, declared] {
+            entry.hash = sha256(text);
+            assert_eq!(entry.expected(), entry.hash, "{text}");
+            let changed = Entry { amount_cents: 140, ..entry.clone() };
+            assert_ne!(changed.expected(), changed.hash, "{text}");
+        }
+    }
 }

@@ -6,6 +6,9 @@ use sqlx::postgres::PgConnectOptions;
 use std::fmt;
 use std::str::FromStr;
 
+/// The environment variable that says what `--database` says, out of sight of who lists the machine's processes.
+pub(crate) const DATABASE_VARIABLE: &str = "GUICHET_DATABASE";
+
 /// A PostgreSQL database, by its connection string; each service has a schema of its own in it.
 #[derive(Clone)]
 pub struct Database {
@@ -88,7 +91,7 @@ END$f$;
 ";
 
 /// Tables, indexes and triggers as SQLite has them, for PostgreSQL. Text compares by bytes, as there.
-pub(super) fn tables(sqlite: &str) -> String {
+pub(crate) fn tables(sqlite: &str) -> String {
     statements(sqlite).map(|statement| self::statement(statement.trim())).collect()
 }
 

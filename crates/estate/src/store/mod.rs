@@ -9,6 +9,7 @@ pub(crate) mod dialect;
 use crate::bounds::{POOL_WAIT_MAX, READERS};
 use crate::service::Service;
 use anyhow::{Context, ensure};
+pub(crate) use dialect::DATABASE_VARIABLE;
 pub use dialect::Database;
 use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};

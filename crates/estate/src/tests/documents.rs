@@ -33,9 +33,7 @@ async fn a_document_comes_back_as_it_was_put_in() {
     put("key-00000002", "empty.txt", b"").await.wrong(422, "invalid");
 
     // A document that was changed on the disk is not given out.
-    let mut tx = lab.kit.store.begin().await.unwrap();
-    sqlx::query("UPDATE version SET sealed = x'00' WHERE document = $1").bind(id).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
+    lab.behind(&format!("UPDATE version SET sealed = zeroblob(1) WHERE document = '{id}'")).await;
     lab.get(&format!("/documents/{id}"), &[("cookie", &cookie)]).await.wrong(500, "internal");
 }
 
@@ -87,10 +85,7 @@ async fn no_file_leaves_without_an_audit_entry() {
     assert_eq!((rows[0].5.as_str(), &rows[1].5), ("", &rows[0].6), "chained");
 
     // When the audit can't be written, nothing is read.
-    let mut tx = lab.kit.store.begin().await.unwrap();
-    let broken = "CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END";
-    sqlx::query(broken).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
+    lab.behind("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END;").await;
     let refused = read("/files/file-0007?case=CASE-2026-0001").await.wrong(500, "internal");
     assert!(!refused.text().contains(&ids::user(7)) && !refused.text().contains("disk full"));
 }

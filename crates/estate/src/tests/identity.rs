@@ -98,9 +98,7 @@ impl House {
     }
 
     pub(super) async fn change(&self, sql: &'static str) {
-        let mut tx = self.lab.kit.store.begin().await.unwrap();
-        sqlx::query(sql).execute(&mut *tx).await.unwrap();
-        tx.commit().await.unwrap();
+        self.lab.behind(sql).await;
     }
 }
 

@@ -9,13 +9,19 @@ mod partners;
 mod passkeys;
 mod people;
 mod portal;
+#[path = "../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "tests of the whole program use the rest")]
+mod postgres;
 mod staff;
 mod vault;
+#[path = "../../tests/support/wait.rs"]
+mod wait;
 
 use crate::capacity::ServiceCapacity;
 use crate::kit::Kit;
 use crate::peers::Peers;
 use crate::service::Service;
+use crate::store::{Database, Place};
 use crate::{estate, ids};
 use axum::Router;
 use axum::body::Body;
@@ -30,7 +36,8 @@ use tower::ServiceExt as _;
 struct Lab {
     kit: Kit,
     router: Router,
-    _dir: std::sync::Arc<tempfile::TempDir>,
+    dir: std::sync::Arc<tempfile::TempDir>,
+    database: Option<Database>,
 }
 
 /// What came back.
@@ -91,10 +98,33 @@ impl Lab {
     }
 
     async fn in_folder(service: Service, peers: Peers, dir: tempfile::TempDir) -> Self {
-        let store = estate::open(dir.path(), service).await.unwrap();
+        let database = database(&dir).await;
+        let place = Place { dir: dir.path(), database: database.as_ref() };
+        let store = estate::open(place, service).await.unwrap();
         let kit = Kit::new(service, store, ServiceCapacity::unmetered(), peers);
         let router = estate::router(&kit);
-        Self { kit, router, _dir: std::sync::Arc::new(dir) }
+        Self { kit, router, dir: std::sync::Arc::new(dir), database }
+    }
+
+    /// Where its store is.
+    fn place(&self) -> Place<'_> {
+        Place { dir: self.dir.path(), database: self.database.as_ref() }
+    }
+
+    /// Changes the store behind the service's back: statements as SQLite has them.
+    async fn behind(&self, sql: &str) {
+        let mut sql = sql.to_owned();
+        if self.database.is_some() {
+            sql = crate::store::dialect::tables(&sql);
+            // A trigger is named after its table.
+            if let Some(at) = sql.find("DROP TRIGGER ") {
+                let name = sql[at + 13..].split(';').next().unwrap().to_owned();
+                sql = sql.replacen(&name, &format!("{name} ON {}", name.rsplit_once('_').unwrap().0), 1);
+            }
+        }
+        let mut tx = self.kit.store.begin().await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
@@ -125,6 +155,23 @@ impl Lab {
         assert!(cookie.starts_with(&format!("{}_session=", self.kit.service.name())));
         cookie
     }
+}
+
+/// The environment variable with a database in whose server each lab makes one of its own.
+const SERVER: &str = "GUICHET_LABS_DATABASE";
+
+/// The database of a lab, where labs are on PostgreSQL.
+async fn database(dir: &tempfile::TempDir) -> Option<Database> {
+    let server = std::env::var(SERVER).ok()?;
+    let name = dir.path().file_name().unwrap().to_str().unwrap();
+    Some(postgres::make(&server, name).await.parse().unwrap())
+}
+
+#[test]
+fn all_the_same_on_postgres() {
+    postgres::again(SERVER, |test| {
+        test.starts_with("tests::") && !test.contains("on_postgres") && !test.contains("tests::wait")
+    });
 }
 
 #[tokio::test]

@@ -100,19 +100,13 @@ impl Agent {
     }
 }
 
-async fn change(lab: &Lab, sql: &'static str) {
-    let mut tx = lab.kit.store.begin().await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
-}
-
 #[tokio::test]
 async fn a_passkey_gives_a_privilege_that_ends() {
     let lab = Lab::new(Service::Staff).await;
     let agent = Agent::of(&lab, 5).await;
     agent.get("/audit").await.right(200, "audit");
     agent.post("/passkeys/registration/start", &json!({})).await.right(200, "passkey");
-    change(&lab, "UPDATE privilege SET until_ms = 1").await;
+    lab.behind("UPDATE privilege SET until_ms = 1").await;
     agent.get("/audit").await.wrong(403, "passkey-needed");
     agent.get("/files/file-0001?case=CASE-2026-0001").await.right(200, "file");
     lab.post("/passkeys/sign-in/start", &[], &json!({"agent": "user0006"})).await.wrong(401, "passkey-refused");
@@ -121,7 +115,7 @@ async fn a_passkey_gives_a_privilege_that_ends() {
     // A ceremony that waited too long, and one that was altered.
     let begun =
         lab.post("/passkeys/sign-in/start", &[], &json!({"agent": "user0005"})).await.right(200, "passkey").json();
-    change(&lab, "UPDATE ceremony SET made_ms = 1").await;
+    lab.behind("UPDATE ceremony SET made_ms = 1").await;
     let credential = json!({
         "id": "AA", "rawId": "AA", "type": "public-key", "extensions": {},
         "response": {"authenticatorData": "AA", "clientDataJSON": "AA", "signature": "AA", "userHandle": null},
@@ -180,7 +174,7 @@ async fn many_files_take_two_people_and_leave_once() {
     // What was approved too long ago does not leave.
     let late = asker.post("/exports", &wanted).await.right(201, "export").json();
     other.post(&format!("/exports/{}/approval", late["id"].as_str().unwrap()), &json!({})).await.right(200, "export");
-    change(&lab, "UPDATE bulk SET expires_ms = 1").await;
+    lab.behind("UPDATE bulk SET expires_ms = 1").await;
     asker.get(&format!("/exports/{}/package", late["id"].as_str().unwrap())).await.wrong(404, "not-found");
     for _ in 0..EXPORTS_PER_AGENT_MAX {
         asker.post("/exports", &wanted).await.right(201, "export");
@@ -212,7 +206,7 @@ async fn a_lock_down_stops_all_reading_but_of_the_audit() {
     // The officer alone; it ends by itself.
     assert_eq!(officer.post("/lockdown", &wanted).await.right(201, "lockdown").json()["state"], "locked-down");
     one.get(file).await.wrong(423, "locked-down");
-    change(&lab, "UPDATE lockdown SET until_ms = 1 WHERE ended_ms IS NULL").await;
+    lab.behind("UPDATE lockdown SET until_ms = 1 WHERE ended_ms IS NULL").await;
     one.get(file).await.right(200, "file");
 }
 
@@ -232,8 +226,8 @@ async fn an_audit_that_was_cut_or_rewritten_is_found_at_the_next_start() {
         }
         let head = lab.get("/audit/head", &[("cookie", &cookie)]).await.right(200, "audit").json();
         assert_eq!(head["entries"], 3);
-        change(&lab, sql).await;
-        let opened = crate::estate::open(&lab.kit.store.dir, Service::Staff).await;
+        lab.behind(sql).await;
+        let opened = crate::estate::open(lab.place(), Service::Staff).await;
         match opened {
             Ok(_) => assert_eq!(what, "untouched"),
             Err(error) => assert!(what != "untouched" && format!("{error:#}").contains("entry 3"), "{what}: {error:#}"),

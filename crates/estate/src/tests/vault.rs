@@ -56,12 +56,6 @@ impl Owner {
     }
 }
 
-async fn change(lab: &Lab, sql: &'static str) {
-    let mut tx = lab.kit.store.begin().await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
-}
-
 /// Flips one bit of what is sealed of a document.
 async fn flip(lab: &Lab, id: &str) {
     let mut tx = lab.kit.store.begin().await.unwrap();
@@ -74,7 +68,7 @@ async fn flip(lab: &Lab, id: &str) {
 }
 
 async fn broken(lab: &Lab) -> Vec<String> {
-    let findings = crate::verify::verify(&lab.kit.store.dir, None, None).await.unwrap();
+    let findings = crate::verify::verify(lab.dir.path(), lab.database.as_ref(), None).await.unwrap();
     findings
         .into_iter()
         .filter(|finding| !finding.ok)
@@ -96,7 +90,7 @@ async fn nothing_readable_is_in_the_store() {
         assert!(!bytes.windows(words.len()).any(|window| window == words));
         assert!(!bytes.windows(16).any(|window| window == b"Bulletin de paie"), "test data are sealed too");
     }
-    assert!(files >= 2, "a store and a key");
+    assert!(files >= if lab.database.is_some() { 1 } else { 2 }, "a store and a key");
     let key = std::fs::metadata(lab.kit.store.dir.join("vault.key")).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777, 0o600);
 }
@@ -123,7 +117,7 @@ async fn what_was_altered_is_not_given_out() {
         if sql.is_empty() {
             flip(&lab, "doc-0001-1").await;
         } else {
-            change(&lab, sql).await;
+            lab.behind(sql).await;
         }
         let id = if what == "its owner" { "doc-0002-1" } else { "doc-0001-1" };
         let answer = owner.get(&format!("/documents/{id}")).await.wrong(500, "internal");
@@ -204,7 +198,7 @@ async fn a_link_works_as_often_and_as_long_as_was_said() {
     assert_eq!(owner.trail("doc-0001-1").await[2..], [by_link.clone(), by_link], "each use stands in the trail");
 
     let expired = make(9).await.right(201, "share").json()["path"].as_str().unwrap().to_owned();
-    change(&lab, "UPDATE link SET expires_ms = 1 WHERE uses = 0").await;
+    lab.behind("UPDATE link SET expires_ms = 1 WHERE uses = 0").await;
     lab.ask("POST", &expired, &[], "").await.wrong(404, "link-gone");
     let ended = make(9).await.right(201, "share").json();
     let end = format!("/links/{}", ended["id"].as_str().unwrap());
@@ -251,7 +245,7 @@ async fn the_trail_is_a_chain_that_shows_what_was_taken_out() {
     ] {
         let lab = Lab::new(Service::Vault).await;
         assert_eq!(broken(&lab).await, [""; 0]);
-        change(&lab, sql).await;
+        lab.behind(sql).await;
         let told = broken(&lab).await;
         assert!(told.iter().any(|told| told.contains(words)), "{told:?}");
     }
@@ -409,15 +403,17 @@ async fn people_deposit_share_and_read_the_trail_without_a_script() {
 #[tokio::test]
 async fn an_older_store_is_sealed_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
+    let database = super::database(&dir).await;
+    let place = crate::store::Place { dir: dir.path(), database: database.as_ref() };
     let (store, fresh) =
-        crate::store::Store::open(dir.path(), Service::Vault, &crate::vault::MIGRATIONS[..1]).await.unwrap();
+        crate::store::Store::open(place, Service::Vault, &crate::vault::MIGRATIONS[..1]).await.unwrap();
     let mut tx = fresh.unwrap();
     crate::credentials::seed(&mut tx).await.unwrap();
     for (id, content) in [("doc-1", "old one"), ("doc-2", "old two")] {
-        sqlx::query("INSERT INTO document VALUES ($1, 'user0001', 'same.txt', 7, $2, 5, CAST($3 AS BLOB))")
+        sqlx::query("INSERT INTO document VALUES ($1, 'user0001', 'same.txt', 7, $2, 5, $3)")
             .bind(id)
             .bind(hex::encode(hash(content.as_bytes())))
-            .bind(content)
+            .bind(content.as_bytes())
             .execute(&mut *tx)
             .await
             .unwrap();
@@ -436,6 +432,6 @@ async fn an_older_store_is_sealed_at_the_next_start() {
     // Another key than that of the store: nothing starts.
     let dir = lab.kit.store.dir.clone();
     std::fs::write(dir.join("vault.key"), "00".repeat(32)).unwrap();
-    let told = format!("{:#}", crate::estate::open(&dir, Service::Vault).await.err().unwrap());
+    let told = format!("{:#}", crate::estate::open(lab.place(), Service::Vault).await.err().unwrap());
     assert!(told.contains("restore that one"), "{told}");
 }

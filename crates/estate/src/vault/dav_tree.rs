@@ -250,7 +250,7 @@ impl Tree {
         let (start, rest) = lengths(from)?;
         let longest: i64 = sqlx::query_scalar(
             "SELECT CAST(coalesce(max(length(path)), 0) AS BIGINT) FROM document
-             WHERE owner = $1 AND substr(path, 1, $2) = $3 AND erased_ms IS NULL",
+             WHERE owner = $1 AND substr(path, 1, CAST($2 AS INTEGER)) = $3 AND erased_ms IS NULL",
         )
         .bind(&self.owner)
         .bind(start)
@@ -264,10 +264,10 @@ impl Tree {
             return Err(FsError::PathTooLong);
         }
         for sql in [
-            "UPDATE document SET path = $1 || substr(path, $2), parent = $1 || substr(parent, $2)
-             WHERE owner = $3 AND substr(path, 1, $4) = $5 AND erased_ms IS NULL",
-            "UPDATE folder SET path = $1 || substr(path, $2), parent = $1 || substr(parent, $2)
-             WHERE owner = $3 AND substr(path, 1, $4) = $5",
+            "UPDATE document SET path = $1 || substr(path, CAST($2 AS INTEGER)), parent = $1 || substr(parent, CAST($2 AS INTEGER))
+             WHERE owner = $3 AND substr(path, 1, CAST($4 AS INTEGER)) = $5 AND erased_ms IS NULL",
+            "UPDATE folder SET path = $1 || substr(path, CAST($2 AS INTEGER)), parent = $1 || substr(parent, CAST($2 AS INTEGER))
+             WHERE owner = $3 AND substr(path, 1, CAST($4 AS INTEGER)) = $5",
         ] {
             sqlx::query(sql)
                 .bind(to)
@@ -293,7 +293,7 @@ impl Tree {
     async fn move_properties(&self, tx: &mut Tx, from: &str, to: &str) -> FsResult<()> {
         let (start, rest) = lengths(from)?;
         sqlx::query(
-            "UPDATE property SET path = $1 || substr(path, $2) WHERE owner = $3 AND (path = $4 OR substr(path, 1, $5) = $6)",
+            "UPDATE property SET path = $1 || substr(path, CAST($2 AS INTEGER)) WHERE owner = $3 AND (path = $4 OR substr(path, 1, CAST($5 AS INTEGER)) = $6)",
         )
         .bind(to)
         .bind(rest)

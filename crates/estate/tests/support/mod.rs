@@ -2,18 +2,21 @@
 #![expect(dead_code, reason = "each test uses its part")]
 
 pub(crate) mod postgres;
+mod wait;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use sqlx::Connection as _;
+
+pub(crate) use wait::*;
+
+/// Where the program keeps its stores if no `--database` says so.
+const DATABASE_VARIABLE: &str = "GUICHET_DATABASE";
 
 /// A process of the test; killed when dropped. What it prints comes line by line.
 pub(crate) struct Running {
@@ -111,34 +114,6 @@ impl Estate {
     }
 }
 
-/// A port that a test has to itself until it ends, for what is ended and started again at the same place. It lies below what the
-/// system gives out, so that no connection takes it meanwhile.
-pub(crate) fn port() -> u16 {
-    static BLOCK: OnceLock<(u16, TcpListener)> = OnceLock::new();
-    static DRAWN: AtomicU16 = AtomicU16::new(0);
-    const PORTS: u16 = 10;
-    let (base, _lock) = BLOCK.get_or_init(|| {
-        let bases = (0..100u16).map(|attempt| 18_000 + (std::process::id() as u16 % 100 + attempt) % 100 * PORTS);
-        let mut locked = bases.filter_map(|base| Some((base, TcpListener::bind(("127.0.0.1", base)).ok()?)));
-        locked.next().expect("no block of ports is free")
-    });
-    let n = DRAWN.fetch_add(1, Ordering::Relaxed) + 1;
-    assert!(n < PORTS, "a test draws fewer than {PORTS} ports");
-    base + n
-}
-
-/// Waits until `seen` gives something.
-pub(crate) fn wait_for<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = seen() {
-            return found;
-        }
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// Status, head and body of the answer to a request of JSON.
 pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
     let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{headers}");
@@ -155,6 +130,21 @@ pub(crate) fn exchange(address: SocketAddr, head: &str, body: &str) -> (u16, Str
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), head.to_owned(), body.to_owned())
+}
+
+/// The store of a service, to look or reach behind it.
+pub(crate) async fn store(data: &Path, service: &str) -> sqlx::AnyConnection {
+    sqlx::any::install_default_drivers();
+    let url = match std::env::var(DATABASE_VARIABLE) {
+        Ok(url) => format!("{url}?options=-csearch_path%3D{service}"),
+        Err(_) => format!("sqlite://{}/{service}.sqlite3", data.display()),
+    };
+    sqlx::AnyConnection::connect(&url).await.unwrap()
+}
+
+/// Runs the tests of this program, but those in `but`, once more with the stores in PostgreSQL.
+pub(crate) fn again_on_postgres(but: &[&str]) {
+    postgres::again(DATABASE_VARIABLE, |test| !test.contains("on_postgres") && !but.contains(&test));
 }
 
 /// Balance and spendable money of a user's current account at the bank, as its interface tells the user.

@@ -3,9 +3,15 @@
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{port, wait_for};
+use sqlx::Connection as _;
 
+use super::wait::{port, wait_for};
+
+/// Tests that are run again at once.
+const AT_ONCE: usize = 2;
 const PASSWORD: &str = "only-for-this-test";
 
 /// A running server with an empty database.
@@ -68,6 +74,12 @@ impl Postgres {
         format!("postgres://estate:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The connection string of an empty database made for it.
+    pub(crate) fn fresh(&self, name: &str) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(make(&self.url(), name))
+    }
+
     /// Ends the server as a power cut would.
     pub(crate) fn kill(&mut self) {
         let _ = self.server.kill();
@@ -91,6 +103,51 @@ impl Postgres {
             (asked.unwrap().success() && TcpStream::connect(("127.0.0.1", self.port)).is_ok()).then_some(())
         });
     }
+}
+
+/// Makes an empty database of this name where `url` is, unless it is there, and gives its connection string.
+pub(crate) async fn make(url: &str, name: &str) -> String {
+    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE \"{name}\""));
+    if let Err(error) = sqlx::raw_sql(sql).execute(&mut connection).await {
+        // Another service of the same folder made it.
+        assert_eq!(error.as_database_error().and_then(|told| told.code()).as_deref(), Some("42P04"), "{name}: {error}");
+    }
+    format!("{}/{name}", url.rsplit_once('/').unwrap().0)
+}
+
+/// Runs tests of this very program again, each in a process of its own with `variable` naming a fresh database of one
+/// server: all that `wanted` takes. None may fail, and there are some.
+pub(crate) fn again(variable: &str, wanted: impl Fn(&str) -> bool) {
+    let program = std::env::current_exe().unwrap();
+    let listed = Command::new(&program).args(["--list", "--format", "terse"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let tests: Vec<_> =
+        listed.lines().filter_map(|line| line.strip_suffix(": test")).filter(|name| wanted(name)).collect();
+    assert!(!tests.is_empty(), "no test to run again: {listed}");
+    let postgres = Postgres::start();
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(String::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(test) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let name = test.replace("::", "_");
+                    let url = postgres.fresh(&name[name.len().saturating_sub(60)..]);
+                    let mut run = Command::new("timeout");
+                    run.arg("300").arg(&program).args(["--exact", "--nocapture", test]).env(variable, url);
+                    run.env("RUST_BACKTRACE", "0");
+                    let ran = run.output().unwrap();
+                    if !ran.status.success() {
+                        let told = [ran.stdout, ran.stderr].concat();
+                        *failed.lock().unwrap() += &format!("--- {test}\n{}\n", String::from_utf8_lossy(&told));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "on PostgreSQL:\n{failed}");
 }
 
 fn serve(dir: &Path, port: u16) -> Child {

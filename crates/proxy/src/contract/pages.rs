@@ -83,6 +83,8 @@ impl Pages {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert("proxy-status", proxy_status(reason));
+        // What tells this answer, which names other ways, from a bare refusal: drills count by it.
+        headers.insert("guichet-contract", HeaderValue::from_static("fallback"));
         if kind == Kind::Html
             && may_redirect
             && let Some(to) = &self.redirect
