@@ -57,7 +57,6 @@ const _: () = assert!(HEAD_BYTES_MAX > TARGET_BYTES_MAX);
 const _: () = assert!(SERVICES_MAX <= u16::MAX as usize);
 
 // --- The decision core ---
-
 /// Ways of one set of the source table.
 pub const SOURCE_WAYS: usize = 8;
 /// Budgets that one request is checked against: its own and those of the wider prefixes.
@@ -323,7 +322,6 @@ pub const BENCH_PROCESSES_MAX: usize = 1024;
 pub const BENCH_OPENING_MAX: usize = 64;
 
 // --- Bodies read ahead ---
-
 /// Bytes of a request's body that are read before it asks for a slot.
 pub const REQUEST_AHEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of an answer that are read from the service whether or not the client takes them.
@@ -332,7 +330,6 @@ pub const ANSWER_AHEAD_BYTES_MAX: usize = 64 * 1024;
 pub const AHEAD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 // --- Signs: features, signatures, mitigations ---
-
 /// Bytes that features, samples and memories take at most, over all services and workers: 64 MiB.
 pub const SIGNS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of a database of autonomous systems or countries.
@@ -379,7 +376,6 @@ pub const ADMIN_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const ADMIN_BODY_BYTES_MAX: usize = 16 * 1024;
 
 // --- Passes ---
-
 /// Rows and cells of the count of what was used of passes; two generations of them take 4 MiB.
 pub const SPENT_ROWS: usize = 4;
 /// See [`SPENT_ROWS`].
@@ -403,7 +399,6 @@ const _: () = assert!(WORK_BITS_LEAST <= WORK_BITS_MOST && WORK_BITS_MOST < 24);
 const _: () = assert!(2 * SPENT_ROWS * SPENT_CELLS * 2 <= 4 * 1024 * 1024);
 
 // --- Waiting room ---
-
 /// Seconds after the opening in which those who come are shuffled.
 pub const ROOM_SHUFFLE_S: u64 = 5;
 /// Seconds of the line of a waiting room that are told apart; whoever comes later stands in the last one.
@@ -412,7 +407,6 @@ pub const ROOM_SECONDS_MAX: usize = 3600;
 const _: () = assert!(ROOM_SECONDS_MAX > ROOM_SHUFFLE_S as usize);
 
 // --- Crawlers ---
-
 /// Addresses whose claim to be a declared crawler was looked up and is remembered.
 pub const CRAWLER_CELLS: usize = 1 << 14;
 /// Lookups that may wait; more are asked again with a later request.
@@ -423,7 +417,6 @@ pub const CRAWLERS_MAX: usize = 64;
 pub const CRAWLER_DOMAINS_MAX: usize = 16;
 
 // --- The link verdict and what is handed on ---
-
 /// Interfaces whose line is watched.
 pub const LINK_INTERFACES_MAX: usize = 16;
 /// Samples of the window over which rates are taken.
@@ -452,7 +445,6 @@ pub const HEALTH_CONNECTIONS_MAX: usize = 64;
 const _: () = assert!(HAND_ON_ROUTES_MAX * 1024 <= HAND_ON_JOURNAL_BYTES_MAX, "a line of the journal is below 1 KiB");
 
 // --- Contracts: channels, the store of answers, orders ---
-
 /// Channels that can be declared.
 pub const CHANNELS_MAX: usize = 64;
 /// Bytes of a text for people in the configuration: a name, opening hours, an address.

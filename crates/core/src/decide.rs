@@ -128,7 +128,8 @@ pub fn effective_standing(proved: Option<Standing>, view: &SourceView, now: Mome
 
 /// The standing that counts under a mitigation. It only ever touches strangers, and nothing critical: whoever is vouched
 /// for keeps what was earned. Those that match come after everyone else; where the signature does not tell who asks,
-/// they come as newcomers do.
+/// they come as newcomers do. Who looks like an attacker and earned a pass comes like anybody unknown, not before them: an
+/// attacker can pay for passes too.
 #[must_use]
 pub fn mitigated_standing(standing: Standing, criticality: Criticality, mitigation: Option<&InForce>) -> Standing {
     match mitigation {
@@ -138,6 +139,9 @@ pub fn mitigated_standing(standing: Standing, criticality: Criticality, mitigati
             } else {
                 standing.min(Standing::Newcomer)
             }
+        }
+        Some(m) if standing == Standing::Proven && m.tells_who && criticality != Criticality::Critical => {
+            Standing::Anonymous
         }
         _ => standing,
     }
@@ -191,7 +195,7 @@ pub fn decide(asking: &Asking<'_>, now: Moment, rules: &Rules) -> Decision {
         Err(reason) => return Decision::Refuse(reason),
     };
     let standing = mitigated_standing(known, asking.criticality, asking.mitigation);
-    if waits_in_room(standing, asking.criticality, asking.view, now, rules) {
+    if known != Standing::Proven && waits_in_room(standing, asking.criticality, asking.view, now, rules) {
         // Who was here before it opened goes on, as do sessions and those who were let in.
         return Decision::Refuse(Reason::WaitingRoom);
     }

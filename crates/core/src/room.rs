@@ -120,11 +120,9 @@ const REQUESTS_PER_VISIT: f32 = 6.0;
 /// shows: people look every few seconds whether it is their turn, and ask for more pages later.
 const CUT: f32 = 0.8;
 const CUT_SHOWS_AFTER: Duration = Duration::from_secs(9);
-/// Else it grows by so much a second, times what is missing to the use that is aimed at; more where little is used.
+/// Else it grows by so much a second, times what is missing to the use that is aimed at.
 const USED_AIM: f32 = 0.7;
-const USED_LITTLE: f32 = 0.5;
 const FOLLOW_PER_S: f32 = 0.1;
-const FOLLOW_FROM_LITTLE_PER_S: f32 = 0.2;
 /// Time constant of the rate that is told to those who wait.
 const TOLD_S: f32 = 10.0;
 
@@ -239,8 +237,7 @@ impl Open {
             self.cut_at = now;
             self.rate_per_s *= CUT;
         } else {
-            let gain = if crowding.used < USED_LITTLE { FOLLOW_FROM_LITTLE_PER_S } else { FOLLOW_PER_S };
-            self.rate_per_s *= (gain * (USED_AIM - crowding.used) * span_s).exp();
+            self.rate_per_s *= (FOLLOW_PER_S * (USED_AIM - crowding.used) * span_s).exp();
         }
         self.rate_per_s = self.rate_per_s.clamp(0.2, crowding.capacity_per_s.max(1.0));
     }

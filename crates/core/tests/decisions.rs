@@ -97,11 +97,11 @@ fn mitigations_touch_strangers_alone() {
     use Standing3::{Anonymous, Known};
     let (session, pass) = (Some(Standing::Session), Some(Standing::Proven));
     check(Step::Deprioritise, None, Anonymous, Ordinary, 0.0, Ok(Standing::Suspect));
-    check(Step::Deprioritise, pass, Anonymous, Ordinary, 0.0, Ok(Standing::Proven));
+    check(Step::Deprioritise, pass, Anonymous, Ordinary, 0.0, Ok(Standing::Anonymous));
     check(Step::Challenge, None, Anonymous, Ordinary, 0.0, Err(Reason::ChallengeNeeded));
-    check(Step::Challenge, pass, Anonymous, Ordinary, 0.0, Ok(Standing::Proven));
+    check(Step::Challenge, pass, Anonymous, Ordinary, 0.0, Ok(Standing::Anonymous));
     check(Step::Limit, None, Anonymous, Ordinary, 0.0, Err(Reason::ChallengeNeeded));
-    check(Step::Limit, pass, Anonymous, Ordinary, 0.0, Ok(Standing::Proven));
+    check(Step::Limit, pass, Anonymous, Ordinary, 0.0, Ok(Standing::Anonymous));
     check(Step::Limit, pass, Anonymous, Ordinary, 6.0, Err(Reason::Mitigated));
     check(Step::Limit, None, Anonymous, Ordinary, 1.0, Ok(Standing::Suspect));
     check(Step::Limit, None, Anonymous, Ordinary, 6.0, Err(Reason::Mitigated));

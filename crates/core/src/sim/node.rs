@@ -272,7 +272,7 @@ impl<'a> Node<'a> {
         let known = effective_standing(proved, &view, now, rules);
         let standing = mitigated_standing(known, asker.criticality, mitigation.as_ref());
         let rules = &self.posture.services[service.index()];
-        let waits = waits_in_room(standing, asker.criticality, &view, now, rules);
+        let waits = known != Standing::Proven && waits_in_room(standing, asker.criticality, &view, now, rules);
         let counted = if waits { Standing::Suspect } else { standing };
         self.sample(service, asker, features, known, &view);
         let pressed = self.posture.services[service.index()].pressure == Pressure::Pressed;

@@ -44,6 +44,11 @@ impl Answer {
         }
     }
 
+    /// Whether the service itself answered, whatever it said: no front asks for a password.
+    pub(crate) fn is_of_service(&self) -> bool {
+        !self.op.is_empty() || self.status == 401
+    }
+
     /// Whether a front keeps a place in its waiting room for the client.
     pub(crate) fn is_waiting_room(&self) -> bool {
         self.status == 503 && self.cookies.iter().any(|(name, _)| name == "guichet-room")

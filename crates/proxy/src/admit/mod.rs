@@ -230,7 +230,7 @@ impl Admission {
         let matched = mitigation.map_or(0, |m| m.id);
         let turned_away = u32::from(mitigation.is_none());
         let account = Account { key: view.key, standing };
-        let waits = waits_in_room(standing, class.criticality, &view, now, rules);
+        let waits = known != Standing::Proven && waits_in_room(standing, class.criticality, &view, now, rules);
         let counted = if waits { Standing::Suspect } else { standing };
         self.count(service, |counters| counters.note_offered(counted, &view, cost));
         let deadline = class.route().and_then(|route| route.deadline);

@@ -172,8 +172,7 @@ impl Node {
         }
         status.open.store(true, Ordering::Relaxed);
         let link = LinkThread::start(link, setups.subscribe(), registry.clone(), status.clone())?;
-        let file = path.to_owned();
-        let (log, spans) = (writer, exporter);
+        let (file, log, spans) = (path.to_owned(), writer, exporter);
         Ok(Self {
             file,
             setups,

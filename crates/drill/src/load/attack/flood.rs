@@ -20,7 +20,7 @@ pub(super) async fn act(force: &Force, source: &Source) {
     force.sent(1);
     match timeout_at(force.at_most(PATIENCE), exchange(force, source, &request)).await {
         Ok(Ok(answer)) => {
-            force.answered(answer.status, !answer.op.is_empty());
+            force.answered(answer.status, answer.is_of_service());
             earn(force, source, &request, &answer).await;
         }
         Ok(Err(_)) | Err(_) => force.failed(),

@@ -74,7 +74,7 @@ pub(super) async fn hoard(force: &Force, source: &Source) {
     let mut h1 = H1::new(wire);
     match timeout_at(until, h1.exchange(&request.h1())).await {
         Ok(Ok(answer)) => {
-            force.answered(answer.status, !answer.op.is_empty());
+            force.answered(answer.status, answer.is_of_service());
             if answer.close {
                 return force.cut();
             }
