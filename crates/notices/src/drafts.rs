@@ -136,15 +136,19 @@ fn ended(component: &Component, notice: &Notice, now: Timestamp) -> Entry {
 
 fn sentence(component: &Component, of: &Measured) -> Words {
     let state = state(of.condition);
-    let mut words = Words::new(
-        format!("{} : {}, d’après nos mesures.", component.name.text(crate::Language::Fr), state.fr),
-        format!("{}: {}, by our measurements.", component.name.text(crate::Language::En), state.en),
-    );
-    if !of.because.is_empty() {
-        words.fr += &format!(" {}", of.because.text(crate::Language::Fr));
-        words.en += &format!(" {}", of.because.text(crate::Language::En));
+    let (fr, en) = (component.name.text(crate::Language::Fr), component.name.text(crate::Language::En));
+    // What was switched by hand, or because of another service, was not measured here.
+    if of.because.is_empty() {
+        Words::new(
+            format!("{fr} : {}, d’après nos mesures.", state.fr),
+            format!("{en}: {}, by our measurements.", state.en),
+        )
+    } else {
+        Words::new(
+            format!("{fr} : {}. {}", state.fr, of.because.text(crate::Language::Fr)),
+            format!("{en}: {}. {}", state.en, of.because.text(crate::Language::En)),
+        )
     }
-    words
 }
 
 /// What people read of a condition.

@@ -93,7 +93,10 @@ pub fn bench_with(args: &BenchArgs, time_to_protect: Option<TimeToProtect<'_>>) 
         Effort { warm_up: Duration::from_millis(300), window: Duration::from_secs(3), idle_connections: 10_000 }
     };
     // First: the drill wants all cores.
-    let protect = time_to_protect.map(|measure| measure(&args.scenario, &args.fronts)).transpose()?;
+    // Variants are for comparing requests with requests; a drill of one would say nothing about the peers.
+    let has_variant = args.fronts.iter().any(|front| VARIANTS.contains(&front.as_str()));
+    let measure = time_to_protect.filter(|_| !has_variant);
+    let protect = measure.map(|measure| measure(&args.scenario, &args.fronts)).transpose()?;
     let scratch = tempfile::tempdir().context("scratch folder")?;
     crate::fronts::process::raise_fd_limit();
     let core = plain::take_core()?;

@@ -64,7 +64,10 @@ fn switched(config: &Config, state: &ServiceState) -> Option<Switched> {
         (State::Shut, _) => Condition::Shut,
     };
     let because = match &state.by {
-        By::Measurement | By::Operator { .. } => Words::default(),
+        By::Measurement => Words::default(),
+        By::Operator { .. } => {
+            Words::new("Par décision de l’exploitant.".to_owned(), "By decision of the operator.".to_owned())
+        }
         By::Need { service } => {
             let needed = config.services.iter().find(|known| known.name == *service);
             let title = needed.and_then(|needed| needed.contract.as_ref()).map(|contract| &contract.title);
