@@ -7,7 +7,8 @@ use guichet_drill::scenario::{FaultKind, Scenario};
 use guichet_drill::score::{self, Scoreboard};
 use std::path::Path;
 
-const TEXT: &str = r#"
+const TEXT: &str = concat!(
+    r#"
 name = "dark"
 description = "a portal that is killed"
 phases = { before_s = 2, attack_s = 6, after_s = 2 }
@@ -16,22 +17,9 @@ service = "portal"
 kind = "killed"
 from_s = 1
 until_s = 4
-[[population]]
-name = "visitors"
-kind = "visitor"
-service = "portal"
-ops = { home = 1 }
-arrivals = { per_s = 10 }
-sources = { range = "127.20.0.0/16", count = 10 }
-[[population]]
-name = "partners"
-kind = "partner"
-service = "rails"
-ops = { card = 1 }
-people = 2
-arrivals = { per_s = 20 }
-sources = { range = "127.21.0.0/16", count = 2 }
-"#;
+"#,
+    include_str!("scenarios/populations.toml")
+);
 
 fn parse(text: &str) -> Result<Scenario, String> {
     Scenario::parse(text, Path::new("test.toml")).map_err(|problems| problems.to_string())

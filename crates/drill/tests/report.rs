@@ -7,26 +7,14 @@ use guichet_drill::scenario::Scenario;
 use guichet_drill::score::{self, Invariant, Scoreboard};
 use std::path::Path;
 
-const TEXT: &str = r#"
+const TEXT: &str = concat!(
+    r#"
 name = "t & u"
 description = "visitors <and> partners"
 phases = { before_s = 2, attack_s = 6, after_s = 2 }
-[[population]]
-name = "visitors"
-kind = "visitor"
-service = "portal"
-ops = { home = 1 }
-arrivals = { per_s = 10 }
-sources = { range = "127.20.0.0/16", count = 10 }
-[[population]]
-name = "partners"
-kind = "partner"
-service = "rails"
-ops = { card = 1 }
-people = 2
-arrivals = { per_s = 20 }
-sources = { range = "127.21.0.0/16", count = 2 }
-"#;
+"#,
+    include_str!("scenarios/populations.toml")
+);
 
 fn checked(text: &str) -> Scenario {
     Scenario::parse(text, Path::new("test.toml")).unwrap_or_else(|problems| panic!("{problems}"))

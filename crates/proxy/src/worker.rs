@@ -234,7 +234,9 @@ async fn work(mut start: WorkerStart) -> std::io::Result<()> {
     });
     let context = WorkerContext::new(worker.clone(), start.index as u16, limits, start.caps);
     let asks = worker.clone();
-    let may_handshake = move |hello: &ClientHelloInfo, client| may_handshake(&asks, hello, client);
+    let may_handshake = move |hello: &ClientHelloInfo, client: SocketAddr, looks: Option<&ConnectionLooks>| {
+        looks.map_or(Ok(()), |looks| may_handshake(&asks, hello, client, looks))
+    };
     let context = Rc::new(context.with_may_handshake(Box::new(may_handshake)));
     for opened in start.sockets {
         let listening =
@@ -285,7 +287,12 @@ async fn drain(worker: &Worker, context: &WorkerContext<Worker>, index: usize, r
 
 /// Whether a handshake is worth its price: while a service is pressed, not for one who misbehaved lately, nor for one
 /// whom a mitigation of the service that is asked for refuses by what the connection alone tells.
-fn may_handshake(worker: &Worker, hello: &ClientHelloInfo, client: SocketAddr) -> Result<(), Reason> {
+fn may_handshake(
+    worker: &Worker,
+    hello: &ClientHelloInfo,
+    client: SocketAddr,
+    looks: &ConnectionLooks,
+) -> Result<(), Reason> {
     let setup = worker.setup();
     let admission = &setup.shared.admission;
     let posture = admission.posture.load();
@@ -298,7 +305,7 @@ fn may_handshake(worker: &Worker, hello: &ClientHelloInfo, client: SocketAddr) -
     let service = hello.sni.as_deref().and_then(|name| setup.shared.hosts.find(name));
     let rules = service.and_then(|at| posture.services.get(at)).filter(|rules| !rules.mitigations.is_empty());
     let Some(rules) = rules else { return if suspect { Err(Reason::Suspect) } else { Ok(()) } };
-    let features = setup.shared.look(Some(hello), address).features;
+    let features = &looks.features;
     // Where signatures tell programs apart, an address is no reason by itself: others may live behind it.
     let told = |m: &&InForce| m.tells_who && m.signature.parts().any(|(d, _)| d == Dimension::Tls);
     let bears = |m: &InForce| m.signature.parts().all(|(d, v)| !d.of_connection() || features.get(d) == v);
@@ -307,7 +314,7 @@ fn may_handshake(worker: &Worker, hello: &ClientHelloInfo, client: SocketAddr) -
         return Err(Reason::Suspect);
     }
     let refuses = |m: &&InForce| m.step == Step::Refuse && m.signature.of_connection();
-    let refused = rules.mitigations.iter().filter(refuses).any(|m| m.signature.matches(&features));
+    let refused = rules.mitigations.iter().filter(refuses).any(|m| m.signature.matches(features));
     let pressed = rules.pressure == Pressure::Pressed;
     if pressed && refused && !admission.sources.is_known(address, now) && !signs.allowed.allows(address, now) {
         return Err(Reason::Mitigated);

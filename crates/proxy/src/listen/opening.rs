@@ -198,7 +198,7 @@ async fn prepare<D: Desk>(
     let hello = hello(&accepted.socket, ahead, deadline).await?;
     look(worker, &accepted.watch, Some(&hello), *client)?;
     if let Some(may_handshake) = &worker.may_handshake {
-        may_handshake(&hello, *client)?;
+        may_handshake(&hello, *client, accepted.watch.looks.get().map(Arc::as_ref))?;
     }
     Ok(Prepared::Tls(hello, tls))
 }

@@ -17,12 +17,13 @@ use super::watch::Command;
 use crate::clock;
 use crate::config::Limits;
 use crate::desk::Desk;
+use crate::signs::ConnectionLooks;
 
 /// Between two looks at room and at the bound on streams.
 const TEND_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Asked with the ClientHello and the client's address before any cryptography is paid for.
-pub type MayHandshake = dyn Fn(&ClientHelloInfo, SocketAddr) -> Result<(), Reason>;
+/// Asked with the ClientHello, the client's address and what [`Desk::look`] told, before any cryptography is paid for.
+pub type MayHandshake = dyn Fn(&ClientHelloInfo, SocketAddr, Option<&ConnectionLooks>) -> Result<(), Reason>;
 
 /// What the listeners of one worker share. Lives on that worker.
 pub struct WorkerContext<D: Desk> {

@@ -256,7 +256,7 @@ fn the_hello_is_judged_before_any_cryptography() {
         l.handshakes_per_source = 1;
     });
     setup.may_handshake = Some(|| {
-        Box::new(|hello, client| {
+        Box::new(|hello, client, _| {
             assert!(client.ip().is_loopback());
             if hello.sni.as_deref() == Some("bad.localhost") { Err(Reason::Suspect) } else { Ok(()) }
         })
