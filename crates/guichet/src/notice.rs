@@ -166,14 +166,13 @@ pub(crate) fn run(node: &Node, config: Option<&Path>, action: Action) -> anyhow:
 
 fn settings(config: &Path) -> anyhow::Result<Settings> {
     let loaded = guichet_proxy::config::load(config).map_err(|report| anyhow::anyhow!("{}", report.render(false)))?;
-    let notices = loaded.config.notices.context("the configuration has no [notices] with a 'directory'")?;
-    Ok(notices.settings())
+    loaded.config.notices.context("the configuration has no [notices] with a 'directory'")
 }
 
 /// What the node knows, or the journal where it is not running.
 fn known(node: &Node, config: Option<&Path>) -> anyhow::Result<Value> {
     let Some(config) = config else { return Ok(ask(node.admin, "/notices", None)?) };
-    let (notices, journal) = offline::read(&settings(config)?.journal()).map_err(anyhow::Error::msg)?;
+    let (notices, journal) = offline::read(&settings(config)?.place.journal()).map_err(anyhow::Error::msg)?;
     Ok(json!({ "notices": notices, "measured": [], "journal": journal }))
 }
 

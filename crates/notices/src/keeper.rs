@@ -33,10 +33,17 @@ const LOOK: Duration = Duration::from_secs(1);
 const APART: Duration = Duration::from_secs(2);
 
 /// What is needed to keep the page.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The page's own facts.
+    /// What the page says of itself and of the services: may change while it is kept ([`Notices::set_site`]).
     pub site: Site,
+    /// Where it is kept, served and published: for as long as it is kept.
+    pub place: Place,
+}
+
+/// Where the page is kept, served and published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
     /// The folder of the journal and the key.
     pub directory: PathBuf,
     /// The file of the key with which the page is signed; made where there is none.
@@ -53,7 +60,7 @@ pub struct Settings {
     pub settle_s: u32,
 }
 
-impl Settings {
+impl Place {
     /// The file of the journal.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
@@ -116,12 +123,13 @@ impl Notices {
     /// # Errors
     /// What of it does not work; a damaged journal is mended and told instead.
     pub fn start(settings: Settings, source: Arc<dyn Source>) -> Result<Self, StartError> {
-        std::fs::create_dir_all(&settings.directory)
-            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", settings.directory.display())))?;
-        let key = Key::load_or_make(&settings.key)
-            .map_err(|e| io::Error::new(e.kind(), format!("the key {}: {e}", settings.key.display())))?;
+        let Settings { site, place } = settings;
+        std::fs::create_dir_all(&place.directory)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", place.directory.display())))?;
+        let key = Key::load_or_make(&place.key)
+            .map_err(|e| io::Error::new(e.kind(), format!("the key {}: {e}", place.key.display())))?;
         let troubles = Troubles::default();
-        let (journal, read, mended) = Journal::open_or_mend(&settings.journal())?;
+        let (journal, read, mended) = Journal::open_or_mend(&place.journal())?;
         if let Some(why) = mended {
             troubles.begin("the journal was damaged", &why);
         }
@@ -135,24 +143,24 @@ impl Notices {
         let mut keeper = Keeper {
             watches: HashMap::new(),
             drafts: Drafts::default(),
-            site: settings.site.clone(),
+            site: site.clone(),
             source,
             journal,
             board,
             key,
             troubles: troubles.clone(),
-            settle_s: settings.settle_s,
-            subscribers: Subscribers::start(settings.webhooks, &troubles)?,
+            settle_s: place.settle_s,
+            subscribers: Subscribers::start(place.webhooks, &troubles)?,
         };
         keeper.look(now);
         let (editions, seen) = watch::channel(Arc::new(keeper.edition(now)?));
-        let door = settings.listen.map(|listen| Door::open(listen, seen.clone())).transpose()?;
-        publisher(settings.targets, &seen, &troubles)?;
+        let door = place.listen.map(|listen| Door::open(listen, seen.clone())).transpose()?;
+        publisher(place.targets, &seen, &troubles)?;
         let (orders, ordered) = mpsc::channel(ORDERS_WAITING_MAX);
-        let (sites, sites_seen) = watch::channel(settings.site);
+        let (sites, sites_seen) = watch::channel(site);
         let (tell, known) = watch::channel(Arc::new(keeper.known(Some(now))));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let sign_of_life = settings.sign_of_life;
+        let sign_of_life = place.sign_of_life;
         std::thread::Builder::new().name("guichet-keeper".into()).spawn(move || {
             runtime.block_on(keeper.run(ordered, sites_seen, &editions, &tell, sign_of_life));
         })?;

@@ -17,7 +17,7 @@ pub mod sign;
 pub mod watch;
 pub mod webhook;
 
-pub use keeper::{Known, Notices, Settings, Source, StartError};
+pub use keeper::{Known, Notices, Place, Settings, Source, StartError};
 pub use model::{
     By, Channel, Component, Condition, DataKnown, Impact, Language, Measured, Notice, Planned, Revision, Site, Stage,
     Words,

@@ -19,8 +19,9 @@ use crate::sign::Key;
 /// # Errors
 /// The journal is in use by a node, which takes the order itself then; it is damaged; or the order can't be carried out.
 pub fn order(settings: &Settings, order: Order) -> Result<u32, String> {
-    std::fs::create_dir_all(&settings.directory).map_err(|e| format!("{}: {e}", settings.directory.display()))?;
-    let (mut journal, read) = Journal::open(&settings.journal()).map_err(|error| error.to_string())?;
+    std::fs::create_dir_all(&settings.place.directory)
+        .map_err(|e| format!("{}: {e}", settings.place.directory.display()))?;
+    let (mut journal, read) = Journal::open(&settings.place.journal()).map_err(|error| error.to_string())?;
     let mut board = board(&read.entries)?;
     let entry = order.entry(&settings.site, &board, Timestamp::now()).map_err(|refused| refused.to_string())?;
     journal.append(&entry).map_err(|error| error.to_string())?;
@@ -72,7 +73,8 @@ pub fn render(
     let components = settings.site.components.iter();
     let measured: Vec<Measured> =
         components.map(|component| measured(&component.key).unwrap_or_else(unknown)).collect();
-    let key = Key::load_or_make(&settings.key).map_err(|e| format!("the key {}: {e}", settings.key.display()))?;
+    let key =
+        Key::load_or_make(&settings.place.key).map_err(|e| format!("the key {}: {e}", settings.place.key.display()))?;
     let view = View { site: &settings.site, measured: &measured, board: &board, chain, now };
     let edition = Edition::draw(&view, &key).map_err(|error| error.to_string())?;
     let made = std::fs::create_dir(into).and_then(|()| folder::write(into, &edition));

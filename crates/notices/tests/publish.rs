@@ -14,7 +14,7 @@ use guichet_notices::publish::{Target, folder};
 use guichet_notices::sign::{Key, PublicKey, verify_folder};
 use guichet_notices::watch::Reading;
 use guichet_notices::webhook::{Webhook, signature};
-use guichet_notices::{Notices, Order, Settings, Source, Words};
+use guichet_notices::{Notices, Order, Place, Settings, Source, Words};
 use object_store::{Attribute, GetOptions, ObjectStore as _};
 
 #[path = "outside/support.rs"]
@@ -45,13 +45,15 @@ impl Source for Quiet {
 fn settings(dir: &Path) -> Settings {
     Settings {
         site: support::site(),
-        directory: dir.to_owned(),
-        key: dir.join("key"),
-        listen: None,
-        targets: Vec::new(),
-        webhooks: Vec::new(),
-        sign_of_life: Duration::from_secs(5),
-        settle_s: 2,
+        place: Place {
+            directory: dir.to_owned(),
+            key: dir.join("key"),
+            listen: None,
+            targets: Vec::new(),
+            webhooks: Vec::new(),
+            sign_of_life: Duration::from_secs(5),
+            settle_s: 2,
+        },
     }
 }
 
@@ -112,7 +114,7 @@ fn what_stands_in_the_place_of_the_page_is_left_alone() {
     std::fs::create_dir(&taken).unwrap();
     std::fs::write(taken.join("file"), "mine").unwrap();
     let mut settings = settings(dir.path());
-    settings.targets = vec![Target::Folder(taken.clone())];
+    settings.place.targets = vec![Target::Folder(taken.clone())];
     let notices = Notices::start(settings, Arc::new(Quiet)).unwrap();
     wait("it is told", || notices.degraded().iter().any(|told| told.contains("precious") && told.contains("no link")));
     assert_eq!(std::fs::read_to_string(taken.join("file")).unwrap(), "mine");
@@ -128,7 +130,7 @@ fn a_command_gets_the_page_and_is_tried_again() {
         dir.path().display()
     );
     let mut settings = settings(dir.path());
-    settings.targets = vec![Target::Command(["sh", "-c", &script, "sh"].map(str::to_owned).to_vec())];
+    settings.place.targets = vec![Target::Command(["sh", "-c", &script, "sh"].map(str::to_owned).to_vec())];
     let notices = Notices::start(settings, Arc::new(Quiet)).unwrap();
     wait("it is told", || {
         notices.degraded().iter().any(|told| told.contains("the command sh") && told.contains("not yet"))
@@ -214,7 +216,7 @@ fn a_bucket_holds_the_page_signed() {
     };
     let store = bucket.open().unwrap();
     let mut settings = settings(dir.path());
-    settings.targets = vec![Target::Bucket(bucket)];
+    settings.place.targets = vec![Target::Bucket(bucket)];
     let notices = Notices::start(settings, Arc::new(Quiet)).unwrap();
     wait("that there is no bucket is told", || {
         notices.degraded().iter().any(|told| told.contains("the bucket etat") && !told.contains('\n'))
@@ -278,7 +280,7 @@ fn subscribers_hear_each_revision_signed_and_again_where_they_failed() {
     let secret = b"sixteen bytes at least".to_vec();
     let mut settings = settings(dir.path());
     let url = format!("http://127.0.0.1:{port}/hook/with-a-token");
-    settings.webhooks = vec![Webhook { url, secret: secret.clone() }];
+    settings.place.webhooks = vec![Webhook { url, secret: secret.clone() }];
     let notices = Notices::start(settings, Arc::new(Quiet)).unwrap();
     order(&notices, open("un <b>")).unwrap();
     order(&notices, Order::Resolve { id: 1, text: Words::default(), data: None }).unwrap();
@@ -312,7 +314,7 @@ fn the_listener_answers_within_its_bounds() {
     use guichet_notices::bounds::CONNECTIONS_PER_SOURCE_MAX;
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
-    settings.listen = Some(([127, 0, 0, 1], 0).into());
+    settings.place.listen = Some(([127, 0, 0, 1], 0).into());
     let notices = Notices::start(settings, Arc::new(Quiet)).unwrap();
     let port = notices.local_addr().unwrap().port();
     let status = |path: &str| get(port, path).0.get(9..12).unwrap_or_default().to_owned();

@@ -20,7 +20,7 @@ pub(super) fn start(
     registry: Arc<Registry>,
 ) -> anyhow::Result<Option<Arc<Notices>>> {
     let Some(notices) = &config.notices else { return Ok(None) };
-    let started = Notices::start(notices.settings(), Arc::new(Gauge { setups, registry }))?;
+    let started = Notices::start(notices.clone(), Arc::new(Gauge { setups, registry }))?;
     Ok(Some(Arc::new(started)))
 }
 
