@@ -43,8 +43,9 @@ pub(super) async fn run(inbox: Inbox, workers: usize, registry: Arc<Registry>) {
             Some((order, done)) = orders.recv() => {
                 // Nobody listening for the answer any more is no error.
                 let about = obey(&mut brain, order);
-                // It holds from now on, not only from the next tick.
+                // It holds, and is seen to hold, from now on, not only from the next tick.
                 setup.admission.posture.store(Arc::new(brain.posture(clock::now())));
+                tell(&setup, &mut brain, &lexicon, &registry);
                 let _ = done.send(about);
             }
             () = tokio::time::sleep_until(due) => {}
