@@ -1,4 +1,4 @@
-//! Build tasks: `cargo xtask test|ci|tidy|bench|drill|fuzz|docs`.
+//! Build tasks: `cargo xtask test|ci|tools|tidy|bench|drill|fuzz|docs`.
 //!
 //! Nothing here depends on the workspace's crates, so that a task starts at once and works while they do not compile.
 
@@ -34,6 +34,12 @@ enum Task {
     },
     /// As `test`, the way CI runs it: what did not run is a failure.
     Ci,
+    /// Only what the suite needs on this machine: installs it where it can, and says what is missing.
+    Tools {
+        /// Install nothing: only say what is missing.
+        #[arg(long)]
+        no_install: bool,
+    },
     /// What ARCHITECTURE.md promises about the code.
     Tidy {
         /// Warnings fail too.
@@ -75,6 +81,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Test { no_install } => suite::test(&root, !no_install, in_ci()),
         Task::Ci => suite::test(&root, true, true),
+        Task::Tools { no_install } => Ok(tools::command(&root, !no_install)),
         Task::Tidy { strict } => tidy::command(&root, strict),
         Task::Bench { args } => guichet(&root, "bench", &args),
         Task::Drill { args } => guichet(&root, "drill", &args),

@@ -1,7 +1,7 @@
 //! What the suite needs on the machine: found, installed where that is ours to do, or named exactly.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -21,7 +21,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 17] = [
+const TOOLS: [Tool; 18] = [
     Tool { name: "git", programs: &["git"], package: "git" },
     Tool { name: "C++ compiler (fuzzing)", programs: &["c++", "g++", "clang++"], package: "g++" },
     Tool { name: "python3 with pip", programs: &["python3"], package: "python3-pip" },
@@ -32,6 +32,7 @@ const TOOLS: [Tool; 17] = [
     Tool { name: "haproxy", programs: &["haproxy"], package: "haproxy" },
     Tool { name: "postgresql", programs: &["pg_ctl", "pg_ctlcluster"], package: "postgresql" },
     Tool { name: "ip and tc (network namespaces)", programs: &["tc"], package: "iproute2" },
+    Tool { name: "nft (the kernel's filter)", programs: &["nft"], package: "nftables" },
     Tool { name: "GoBGP", programs: &["gobgpd"], package: "gobgpd" },
     Tool { name: "ExaBGP", programs: &["exabgp"], package: "exabgp" },
     Tool { name: "litmus (WebDAV)", programs: &["litmus"], package: "litmus" },
@@ -49,6 +50,18 @@ const TOOLS: [Tool; 17] = [
 pub(crate) struct Missing {
     pub(crate) name: String,
     pub(crate) mend: String,
+}
+
+/// The command: exit status 1 where something is missing.
+pub(crate) fn command(root: &Path, install: bool) -> ExitCode {
+    let missing = ensure(root, install);
+    for tool in &missing {
+        println!("missing: {}: {}", tool.name, tool.mend);
+    }
+    if missing.is_empty() {
+        println!("everything that the suite needs is here");
+    }
+    ExitCode::from(u8::from(!missing.is_empty()))
 }
 
 /// Looks for everything, installs what is missing where `install` is true and this runs as root on Debian, and gives
