@@ -7,6 +7,7 @@ mod case;
 mod client;
 mod connections;
 mod h2load;
+mod instructions;
 mod measure;
 mod origin;
 mod page;
@@ -38,6 +39,10 @@ pub struct BenchArgs {
     /// One short round with few connections: shows that everything works, not how fast it is.
     #[arg(long)]
     pub quick: bool,
+    /// Count the instructions of a request with valgrind instead of CPU time: only Guichet, and slow, but the same on a
+    /// busy machine.
+    #[arg(long)]
+    pub instructions: bool,
     /// Fronts to compare.
     #[arg(long, value_delimiter = ',', default_values_t = FRONTS.map(String::from))]
     pub fronts: Vec<String>,
@@ -94,7 +99,7 @@ pub fn bench_with(args: &BenchArgs, time_to_protect: Option<TimeToProtect<'_>>) 
     };
     // First: the drill wants all cores.
     // Variants are for comparing requests with requests; a drill of one would say nothing about the peers.
-    let has_variant = args.fronts.iter().any(|front| VARIANTS.contains(&front.as_str()));
+    let has_variant = args.instructions || args.fronts.iter().any(|front| VARIANTS.contains(&front.as_str()));
     let measure = time_to_protect.filter(|_| !has_variant);
     let protect = measure.map(|measure| measure(&args.scenario, &args.fronts)).transpose()?;
     let scratch = tempfile::tempdir().context("scratch folder")?;
@@ -107,6 +112,7 @@ pub fn bench_with(args: &BenchArgs, time_to_protect: Option<TimeToProtect<'_>>) 
         origin: origin::start()?,
         guichet_exe,
         core,
+        counted: args.instructions,
     };
     let mut report = Report::new(args, rounds, &ground.guichet_exe, protect.unwrap_or_default());
     for round in 0..rounds {
@@ -130,6 +136,9 @@ fn plan(args: &BenchArgs) -> anyhow::Result<(Vec<Case>, usize)> {
     if let Some(unknown) = args.fronts.iter().find(|f| !known.contains(&f.as_str())) {
         bail!("--fronts: `{unknown}` can't be benched; known: {}", known.join(", "));
     }
+    if args.instructions && args.fronts.iter().any(|front| !front.starts_with("guichet")) {
+        bail!("--instructions: only Guichet's are counted; write --fronts guichet,{}", VARIANTS.join(","));
+    }
     if args.fronts.is_empty() || !(1..=ROUNDS_MAX).contains(&args.rounds) {
         bail!("--fronts needs at least one, and --rounds is 1 to {ROUNDS_MAX}");
     }
@@ -137,9 +146,10 @@ fn plan(args: &BenchArgs) -> anyhow::Result<(Vec<Case>, usize)> {
     if let Some(unknown) = args.only.iter().find(|o| !names.contains(&o.as_str())) {
         bail!("--only: `{unknown}` is not measured; known: {}", names.join(", "));
     }
+    let counted = |case: &Case| !args.instructions || instructions::counts(*case);
     let wanted = |case: &Case| args.only.is_empty() || args.only.iter().any(|o| o == case.name());
     let rounds = if args.quick { 1 } else { args.rounds };
-    Ok((Case::ALL.into_iter().filter(wanted).collect(), rounds))
+    Ok((Case::ALL.into_iter().filter(counted).filter(wanted).collect(), rounds))
 }
 
 /// Every front is first in some round, so that none always has the machine as the one before left it.
@@ -154,6 +164,12 @@ fn measure_front(
     effort: Effort,
     report: &mut Report,
 ) -> anyhow::Result<()> {
+    if ground.counted {
+        for case in cases {
+            report.add(*case, name, instructions::count(name, *case, ground).with_context(|| case.name())?);
+        }
+        return Ok(());
+    }
     let mut running: Option<PlainFront> = None;
     for case in cases {
         if case.wants_fresh()
@@ -200,6 +216,8 @@ mod tests {
             ("--only h1-plain,idle-tls --rounds 2", Ok((2, 2))),
             ("--only h3", Err("`h3` is not measured")),
             ("--fronts nginx,apache", Err("`apache` can't be benched")),
+            ("--instructions --fronts guichet,guichet-unsigned --rounds 1", Ok((4, 1))),
+            ("--instructions", Err("only Guichet's are counted")),
             ("--rounds 0", Err("--rounds is 1 to 32")),
             ("--rounds 33", Err("--rounds is 1 to 32")),
         ] {

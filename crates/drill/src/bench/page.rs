@@ -33,7 +33,7 @@ pub(crate) fn render(report: &Report) -> String {
     scope.list("versions", versions.collect());
     let rows = report.cases().map(|case| {
         let cells: Vec<_> = report.fronts.iter().map(|front| report.cell(case, front)).collect();
-        one(&[("row", format!("| {} | {} | {} |", case.title(), case.unit(), cells.join(" | ")))])
+        one(&[("row", format!("| {} | {} | {} |", case.title(), report.unit(case), cells.join(" | ")))])
     });
     scope.list("rows", rows.collect());
     let protect = report.protect.iter().map(|ProtectTime { front, time_to_protect_ms }| {

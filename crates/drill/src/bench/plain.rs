@@ -1,7 +1,7 @@
 //! The proxies of the bench: plain, one worker, pinned to a core of their own.
 
 use super::client::Target;
-use super::tls;
+use super::{instructions, tls};
 use crate::front::{Ports, RunningFront, TlsFiles};
 use crate::fronts::install::{self, Peer};
 use crate::fronts::{allowances, guichet, haproxy, process, template::Scope};
@@ -31,6 +31,8 @@ pub(crate) struct Ground {
     pub(crate) guichet_exe: PathBuf,
     /// The core of the proxies.
     pub(crate) core: usize,
+    /// Whether programs run under valgrind, which counts their instructions.
+    pub(crate) counted: bool,
 }
 
 /// A proxy that runs.
@@ -41,6 +43,8 @@ pub(crate) struct PlainFront {
     https: SocketAddr,
     admin: SocketAddr,
     name: String,
+    /// Where valgrind writes what it counted.
+    pub(crate) valgrind_log: Option<PathBuf>,
 }
 
 /// Keeps this thread, and those it starts, on one core; gives the core left for proxies.
@@ -72,6 +76,11 @@ pub(crate) fn start(name: &str, ground: &Ground, capped: bool) -> anyhow::Result
     let (command, log) = prepare(name, ground, &dir, ports, capped)?;
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let (http, https, admin) = (at(ports.http), at(ports.https), at(ports.admin));
+    let valgrind_log = ground.counted.then(|| dir.join("valgrind.log"));
+    let command = match &valgrind_log {
+        Some(log) => instructions::under_valgrind(&command, log),
+        None => command,
+    };
     let child = on_core(ground.core, command, &log)?;
     // The other ports of a capped front would count this look as a connection; it is gone before the cap is filled.
     let running = process::wait_listening(child, &[http, https], &log).with_context(|| name.to_owned())?;
@@ -82,7 +91,7 @@ pub(crate) fn start(name: &str, ground: &Ground, capped: bool) -> anyhow::Result
         mitigate(&ground.guichet_exe, admin)?;
     }
     let pids = running.pids();
-    Ok(PlainFront { running, pids, http, https, admin, name: name.to_owned() })
+    Ok(PlainFront { running, pids, http, https, admin, name: name.to_owned(), valgrind_log })
 }
 
 fn is_guichet(name: &str) -> bool {

@@ -25,6 +25,7 @@ pub struct Report {
     pub(super) date: String,
     pub(super) rounds: usize,
     pub(super) quick: bool,
+    pub(super) instructions: bool,
     pub(super) fronts: Vec<String>,
     pub(super) machine: Vec<(&'static str, String)>,
     pub(super) versions: Vec<(String, String)>,
@@ -69,6 +70,9 @@ impl Report {
             // Writing to a `String` can't fail.
             let _ = write!(command, " --rounds {rounds}");
         }
+        if args.instructions {
+            command.push_str(" --instructions");
+        }
         if args.fronts != FRONTS {
             let _ = write!(command, " --fronts {}", args.fronts.join(","));
         }
@@ -78,6 +82,7 @@ impl Report {
             date: args.date.clone(),
             rounds,
             quick: args.quick,
+            instructions: args.instructions,
             fronts: args.fronts.clone(),
             machine: machine(),
             versions,
@@ -88,6 +93,11 @@ impl Report {
 
     pub(super) fn add(&mut self, case: Case, front: &str, figure: f64) {
         self.figures.entry((case, front.to_owned())).or_default().push(figure);
+    }
+
+    /// The unit of a case's figures.
+    pub(super) const fn unit(&self, case: Case) -> &'static str {
+        if self.instructions { "instr." } else { case.unit() }
     }
 
     /// The median of a front's rounds.
@@ -116,7 +126,7 @@ impl Report {
         }
         out.push('\n');
         for case in self.cases() {
-            let _ = write!(out, "{:<38}{:<8}", case.title(), case.unit());
+            let _ = write!(out, "{:<38}{:<8}", case.title(), self.unit(case));
             for front in &self.fronts {
                 let _ = write!(out, "{:>18}", self.cell(case, front));
             }
@@ -151,7 +161,7 @@ impl Report {
         };
         let cases = self.cases().map(|case| JsonCase {
             case: case.name(),
-            unit: case.unit(),
+            unit: self.unit(case),
             fronts: self.fronts.iter().filter_map(|front| front_of(case, front)).collect(),
         });
         let json = Json {
