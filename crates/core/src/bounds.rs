@@ -3,6 +3,10 @@
 //! A new table, queue, buffer or body gets its bound here and a test at the bound. Configuration may lower most of
 //! these; none can be raised past the figure here without a change to this file.
 
+mod kernel;
+
+pub use kernel::*;
+
 /// Services one node can hold.
 pub const SERVICES_MAX: usize = 64;
 /// Routes one service can declare.

@@ -12,6 +12,7 @@ mod criticality;
 mod decide;
 pub mod demand;
 mod gauge;
+pub mod handover;
 mod health;
 mod lanes;
 mod limiter;

@@ -57,6 +57,13 @@ pub(crate) enum Mitigations {
         #[arg(long = "for", value_name = "SPAN", default_value = "1h")]
         span: jiff::SignedDuration,
     },
+    /// Sources that the kernel's filter drops now ([kernel_filter]).
+    Dropped,
+    /// Drop a source, or all within a network, no longer.
+    Lift {
+        /// Such as 192.0.2.7.
+        network: String,
+    },
     /// End it; it may be found again after five minutes.
     End {
         /// Its number.
@@ -150,6 +157,14 @@ pub(crate) fn mitigations(node: &Node, action: &Mitigations) -> anyhow::Result<E
             let order = json!({ "service": service, "step": step, "signature": parts, "for_s": seconds(*span)? });
             let done = ask(node.admin, "/mitigations/add", Some(&order))?;
             node.print(&done, || format!("mitigation {} is at {step} for {span:#}\n", done["id"]))
+        }
+        Mitigations::Dropped => {
+            let all = ask(node.admin, "/mitigations/dropped", None)?;
+            node.print(&all, || dropped(&all))
+        }
+        Mitigations::Lift { network } => {
+            let done = ask(node.admin, "/mitigations/lift", Some(&json!({ "network": network })))?;
+            node.print(&done, || format!("{network}: {} sources are not dropped any more\n", done["sources"]))
         }
         Mitigations::End { id } => {
             let done = ask(node.admin, "/mitigations/end", Some(&json!({ "id": id })))?;
@@ -280,6 +295,23 @@ fn whole(m: &Value) -> String {
     let seen = if m["known"] == true { "was known from before" } else { "was found by itself" };
     let _ = writeln!(text, "  signature  {seen}, {:.0} s ago", number(&m["age_s"]));
     text
+}
+
+fn dropped(all: &Value) -> String {
+    let mut text = format!("{:<40} {:>10} {:>8} {:>8}  {}\n", "source", "mitigation", "since", "ends in", "times");
+    let sources = all["dropped"].as_array().map_or(&[][..], Vec::as_slice);
+    for source in sources {
+        let _ = writeln!(
+            text,
+            "{:<40} {:>10} {:>6.0} s {:>6.0} s  {}",
+            word(&source["source"]),
+            source["mitigation"],
+            number(&source["age_s"]),
+            number(&source["ends_in_s"]),
+            source["times"]
+        );
+    }
+    if sources.is_empty() { "the kernel's filter drops nobody\n".to_owned() } else { text }
 }
 
 fn networks(all: &Value) -> String {

@@ -9,6 +9,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::body::Body;
+use crate::config::Listener;
 use crate::connection::Connection;
 use crate::listen::client_hello::ClientHelloInfo;
 use crate::signs::ConnectionLooks;
@@ -26,18 +27,24 @@ pub trait Desk: 'static {
     /// address, `looks` what [`Desk::look`] told if it came that far). Must not block.
     fn connection_refused(&self, source: SocketAddr, listener: &str, reason: Reason, looks: Option<&ConnectionLooks>);
 
-    /// Looks at a connection, before any cryptography is paid for, and with the ClientHello where there is one.
-    fn look(&self, hello: Option<&ClientHelloInfo>, client: SocketAddr) -> Option<Arc<ConnectionLooks>> {
-        let _ = (hello, client);
+    /// Looks at a connection to a listener, before any cryptography is paid for, and with the ClientHello where there is one.
+    fn look(
+        &self,
+        hello: Option<&ClientHelloInfo>,
+        client: SocketAddr,
+        listener: &Listener,
+    ) -> Option<Arc<ConnectionLooks>> {
+        let _ = (hello, client, listener);
         None
     }
 
-    /// Whether a connection that looks like this may go on.
+    /// Whether a connection may go on, before any cryptography is paid for: by its ClientHello, where it has one, and by
+    /// what [`Desk::look`] told of it.
     ///
     /// # Errors
     /// Why not.
-    fn may_connect(&self, looks: &ConnectionLooks) -> Result<(), Reason> {
-        let _ = looks;
+    fn may_connect(&self, hello: Option<&ClientHelloInfo>, looks: Option<&ConnectionLooks>) -> Result<(), Reason> {
+        let _ = (hello, looks);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use crate::admit::Permit;
+use crate::admit::{Permit, Verdict};
 use crate::ahead::{Ahead, ClientBody};
 use crate::body::Body;
 use crate::classify::{Class, Classified, classify, covers};
@@ -99,6 +99,19 @@ pub(crate) async fn serve(
     go(&worker, &setup, trail, classified, going).await
 }
 
+/// What matters to whether a source is dropped by the kernel: a mitigation refused it, or somebody good is behind it.
+fn note_for_kernel(worker: &Worker, classified: &Classified, verdict: &Verdict) {
+    let identified = &classified.identified;
+    let connection = &identified.accepted.connection;
+    match &verdict.permit {
+        Err(Reason::Mitigated) => worker.note_refused(connection, identified.client, verdict.mitigation),
+        Ok(_) if verdict.mitigation == 0 && verdict.account.standing >= Standing::Known => {
+            worker.note_good(connection);
+        }
+        Ok(_) | Err(_) => {}
+    }
+}
+
 /// Asks for a slot, and for the answer.
 async fn go(
     worker: &Rc<Worker>,
@@ -116,6 +129,7 @@ async fn go(
     let partner = classified.identified.partner.as_ref().map(|partner| partner.name.as_str());
     let verdict = setup.admission.admit(&looks(setup, &classified), partner).await;
     trail.note_admission(verdict.account, verdict.queued.as_micros() as u64, verdict.mitigation);
+    note_for_kernel(worker, &classified, &verdict);
     let permit = match verdict.permit {
         Ok(permit) => permit,
         Err(reason) => return instead(setup, trail, &going, reason),

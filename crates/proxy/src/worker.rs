@@ -1,5 +1,6 @@
 //! One worker: a thread with a single-threaded runtime, its own counters, pools and connections.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +19,10 @@ use tokio::sync::{mpsc, watch};
 use crate::ahead::AheadBudget;
 use crate::body::Body;
 use crate::clock;
+use crate::config::Listener;
 use crate::connection::Connection;
 use crate::desk::Desk;
+use crate::kernel::{Noted, Notes};
 use crate::listen::caps::ConnectionCaps;
 use crate::listen::client_hello::ClientHelloInfo;
 use crate::listen::tls::ListenerTls;
@@ -60,6 +63,7 @@ pub(crate) struct Report {
     pub(crate) generation: u64,
     pub(crate) window: Window,
     pub(crate) words: Vec<Word>,
+    pub(crate) noted: Noted,
 }
 
 /// What a worker is given at its start.
@@ -91,6 +95,7 @@ pub struct Worker {
     /// Bounded by the listeners of the configuration; they change by restart only.
     listener_slots: HashMap<String, ListenerSlot>,
     ahead: AheadBudget,
+    notes: RefCell<Notes>,
 }
 
 impl Worker {
@@ -108,6 +113,22 @@ impl Worker {
 
     pub(crate) fn listener_slot(&self, name: &str) -> ListenerSlot {
         self.listener_slots.get(name).copied().unwrap_or(ListenerSlot::OTHER)
+    }
+
+    /// A client was let in whom nothing speaks against, though something is done about others.
+    pub(crate) fn note_good(&self, connection: &Connection) {
+        if self.notes.borrow().is_on() {
+            self.notes.borrow_mut().note_good(connection.socket_peer.ip());
+        }
+    }
+
+    /// A mitigation refused a request of this connection, by whose address it is known.
+    pub(crate) fn note_refused(&self, connection: &Connection, client: IpAddr, mitigation: u32) {
+        let peer = connection.socket_peer.ip().to_canonical();
+        // Never who sent it on for somebody else.
+        if peer == client.to_canonical() && connection.listener.is_direct() {
+            self.notes.borrow_mut().note_refused(peer, mitigation);
+        }
     }
 
     /// Counts a request that ended.
@@ -131,27 +152,64 @@ impl Worker {
         if !setup.shared.admission.sources.connection_ended(client, reason, clock::now()) {
             return;
         }
-        match looks {
-            Some(looks) => setup.admission.note_incident(looks, reason),
-            None => setup.admission.note_incident(&setup.shared.look(None, client.to_canonical()), reason),
-        }
+        setup.admission.note_incident(reason, || match looks {
+            Some(looks) => Cow::Borrowed(looks),
+            None => Cow::Owned(setup.shared.look(None, client.to_canonical())),
+        });
     }
 
     /// What is done about connections that look like this: nothing about who is spared, known or allowed.
-    fn connection_step(&self, looks: &ConnectionLooks) -> Step {
+    fn connection_mitigation(&self, looks: &ConnectionLooks) -> Option<InForce> {
         let setup = self.setup.borrow();
         let shared = &setup.shared;
         let posture = shared.admission.posture.load();
         let now = clock::now();
-        match posture.connection_mitigation(&looks.features) {
-            Some(m)
-                if !looks.spared
-                    && !shared.admission.sources.is_known(looks.client, now)
-                    && !shared.signs.allowed.allows(looks.client, now) =>
-            {
-                m.step
+        let found = posture.connection_mitigation(&looks.features).copied()?;
+        let spared = looks.spared
+            || shared.admission.sources.is_known(looks.client, now)
+            || shared.signs.allowed.allows(looks.client, now);
+        (!spared).then_some(found)
+    }
+
+    /// A mitigation refused a connection for what it looks like.
+    fn note_turned_away(&self, looks: &ConnectionLooks, mitigation: u32) {
+        if looks.direct {
+            self.notes.borrow_mut().note_refused(looks.client, mitigation);
+        }
+    }
+
+    /// Whether a handshake is worth its price: while a service is pressed, not for one who misbehaved lately, nor for one
+    /// whom a mitigation of the service that is asked for refuses by what the connection alone tells.
+    fn may_handshake(&self, hello: &ClientHelloInfo, looks: &ConnectionLooks) -> Result<(), Reason> {
+        let setup = self.setup.borrow();
+        let admission = &setup.shared.admission;
+        let posture = admission.posture.load();
+        if posture.pressure() != Pressure::Pressed {
+            return Ok(());
+        }
+        let (now, address) = (clock::now(), looks.client);
+        let signs = &setup.shared.signs;
+        let suspect = admission.sources.is_suspect(address, now);
+        let service = hello.sni.as_deref().and_then(|name| setup.shared.hosts.find(name));
+        let rules = service.and_then(|at| posture.services.get(at)).filter(|rules| !rules.mitigations.is_empty());
+        let Some(rules) = rules else { return if suspect { Err(Reason::Suspect) } else { Ok(()) } };
+        let features = &looks.features;
+        // Where signatures tell programs apart, an address is no reason by itself: others may live behind it.
+        let told = |m: &&InForce| m.tells_who && m.signature.parts().any(|(d, _)| d == Dimension::Tls);
+        let bears = |m: &InForce| m.signature.parts().all(|(d, v)| !d.of_connection() || features.get(d) == v);
+        let mut marks = rules.mitigations.iter().filter(told).peekable();
+        if suspect && (marks.peek().is_none() || marks.any(bears)) {
+            return Err(Reason::Suspect);
+        }
+        let refuses = |m: &&InForce| m.step == Step::Refuse && m.signature.of_connection();
+        let refuses = rules.mitigations.iter().filter(refuses).find(|m| m.signature.matches(features));
+        let spared = || admission.sources.is_known(address, now) || signs.allowed.allows(address, now);
+        match refuses.filter(|_| rules.pressure == Pressure::Pressed) {
+            Some(mitigation) if !spared() => {
+                self.note_turned_away(looks, mitigation.id);
+                Err(Reason::Mitigated)
             }
-            _ => Step::Observe,
+            _ => Ok(()),
         }
     }
 }
@@ -170,24 +228,33 @@ impl Desk for Worker {
         self.note_abuse(source.ip(), reason, looks);
     }
 
-    fn look(&self, hello: Option<&ClientHelloInfo>, client: SocketAddr) -> Option<Arc<ConnectionLooks>> {
-        Some(Arc::new(self.setup.borrow().shared.look(hello, client.ip().to_canonical())))
+    fn look(
+        &self,
+        hello: Option<&ClientHelloInfo>,
+        client: SocketAddr,
+        listener: &Listener,
+    ) -> Option<Arc<ConnectionLooks>> {
+        let mut looks = self.setup.borrow().shared.look(hello, client.ip().to_canonical());
+        looks.direct = listener.is_direct();
+        Some(Arc::new(looks))
     }
 
-    fn may_connect(&self, looks: &ConnectionLooks) -> Result<(), Reason> {
-        if self.connection_step(looks) < Step::Refuse {
-            return Ok(());
+    fn may_connect(&self, hello: Option<&ClientHelloInfo>, looks: Option<&ConnectionLooks>) -> Result<(), Reason> {
+        let Some(looks) = looks else { return Ok(()) };
+        if let Some(refuses) = self.connection_mitigation(looks).filter(|m| m.step >= Step::Refuse) {
+            self.note_turned_away(looks, refuses.id);
+            // It goes on being noted, or the mitigation would end while the attack goes on.
+            self.setup.borrow().admission.note_incident(Reason::Mitigated, || Cow::Borrowed(looks));
+            return Err(Reason::Mitigated);
         }
-        // It goes on being noted, or the mitigation would end while the attack goes on.
-        self.setup.borrow().admission.note_incident(looks, Reason::Mitigated);
-        Err(Reason::Mitigated)
+        hello.map_or(Ok(()), |hello| self.may_handshake(hello, looks))
     }
 
     fn stalls(&self, looks: &ConnectionLooks, ending: Reason, noted: bool) -> bool {
         if noted {
-            self.setup.borrow().admission.note_incident(looks, ending);
+            self.setup.borrow().admission.note_incident(ending, || Cow::Borrowed(looks));
         }
-        self.connection_step(looks) >= Step::Limit
+        self.connection_mitigation(looks).is_some_and(|m| m.step >= Step::Limit)
     }
 
     fn closes_stalled(&self) -> bool {
@@ -225,19 +292,16 @@ async fn work(mut start: WorkerStart) -> std::io::Result<()> {
         start.sockets.iter().map(|o| (o.listener.name.clone(), start.registry.listener(&o.listener.name))).collect();
     let limits = setup.config.limits.clone();
     let workers = setup.config.node.workers.max(1);
+    let hands_over = setup.config.kernel_filter.is_some();
     let worker = Rc::new(Worker {
         setup: RefCell::new(Rc::new(WorkerSetup::new(setup, start.seed))),
         recorder: start.recorder,
         tally: start.tally,
         listener_slots,
         ahead: AheadBudget::new(AHEAD_BYTES_MAX / workers),
+        notes: RefCell::new(Notes::new(hands_over)),
     });
-    let context = WorkerContext::new(worker.clone(), start.index as u16, limits, start.caps);
-    let asks = worker.clone();
-    let may_handshake = move |hello: &ClientHelloInfo, client: SocketAddr, looks: Option<&ConnectionLooks>| {
-        looks.map_or(Ok(()), |looks| may_handshake(&asks, hello, client, looks))
-    };
-    let context = Rc::new(context.with_may_handshake(Box::new(may_handshake)));
+    let context = Rc::new(WorkerContext::new(worker.clone(), start.index as u16, limits, start.caps));
     for opened in start.sockets {
         let listening =
             run_listener(context.clone(), opened.listener, opened.socket, opened.tls, start.shutdown.clone());
@@ -271,7 +335,8 @@ fn report(worker: &Worker, index: usize, reports: &mpsc::Sender<Report>) {
     let window = setup.admission.take_window(clock::now());
     let words = setup.admission.take_words();
     // A brain that is behind loses a window; nobody waits for it.
-    let _ = reports.try_send(Report { worker: index, generation: setup.shared.generation, window, words });
+    let noted = worker.notes.borrow_mut().take();
+    let _ = reports.try_send(Report { worker: index, generation: setup.shared.generation, window, words, noted });
 }
 
 /// Lets requests under way finish, up to the configured time.
@@ -283,41 +348,4 @@ async fn drain(worker: &Worker, context: &WorkerContext<Worker>, index: usize, r
         report(worker, index, reports);
     }
     context.close_all();
-}
-
-/// Whether a handshake is worth its price: while a service is pressed, not for one who misbehaved lately, nor for one
-/// whom a mitigation of the service that is asked for refuses by what the connection alone tells.
-fn may_handshake(
-    worker: &Worker,
-    hello: &ClientHelloInfo,
-    client: SocketAddr,
-    looks: &ConnectionLooks,
-) -> Result<(), Reason> {
-    let setup = worker.setup();
-    let admission = &setup.shared.admission;
-    let posture = admission.posture.load();
-    if posture.pressure() != Pressure::Pressed {
-        return Ok(());
-    }
-    let (now, address) = (clock::now(), client.ip().to_canonical());
-    let signs = &setup.shared.signs;
-    let suspect = admission.sources.is_suspect(address, now);
-    let service = hello.sni.as_deref().and_then(|name| setup.shared.hosts.find(name));
-    let rules = service.and_then(|at| posture.services.get(at)).filter(|rules| !rules.mitigations.is_empty());
-    let Some(rules) = rules else { return if suspect { Err(Reason::Suspect) } else { Ok(()) } };
-    let features = &looks.features;
-    // Where signatures tell programs apart, an address is no reason by itself: others may live behind it.
-    let told = |m: &&InForce| m.tells_who && m.signature.parts().any(|(d, _)| d == Dimension::Tls);
-    let bears = |m: &InForce| m.signature.parts().all(|(d, v)| !d.of_connection() || features.get(d) == v);
-    let mut marks = rules.mitigations.iter().filter(told).peekable();
-    if suspect && (marks.peek().is_none() || marks.any(bears)) {
-        return Err(Reason::Suspect);
-    }
-    let refuses = |m: &&InForce| m.step == Step::Refuse && m.signature.of_connection();
-    let refused = rules.mitigations.iter().filter(refuses).any(|m| m.signature.matches(features));
-    let pressed = rules.pressure == Pressure::Pressed;
-    if pressed && refused && !admission.sources.is_known(address, now) && !signs.allowed.allows(address, now) {
-        return Err(Reason::Mitigated);
-    }
-    Ok(())
 }

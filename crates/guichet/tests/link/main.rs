@@ -2,6 +2,7 @@
 
 mod bgp;
 mod door;
+mod kernel;
 mod net;
 mod routes;
 

@@ -84,6 +84,7 @@ fn look(
             | "/health/live"
             | "/health/ready"
             | "/mitigations"
+            | "/mitigations/dropped"
             | "/allow"
             | "/explain"
             | "/notices"
@@ -112,6 +113,7 @@ fn look(
             respond(StatusCode::OK, JSON, format!("{status:#}\n"))
         }
         "/mitigations" => reply(Ok(orders::mitigations(source))),
+        "/mitigations/dropped" => reply(Ok(orders::dropped(source))),
         "/notices" => reply(orders::notices(source)),
         "/allow" => reply(Ok(orders::allowed(source))),
         "/hand-on" => reply(Ok(hand_on::list(source))),

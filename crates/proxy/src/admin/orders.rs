@@ -48,6 +48,12 @@ struct OfSignature {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct OfSource {
+    network: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OfCode {
     uses: Option<u16>,
     for_s: Option<u64>,
@@ -63,13 +69,14 @@ struct OfNetwork {
 }
 
 /// Paths at which orders are taken.
-pub(super) const PATHS: [&str; 11] = [
+pub(super) const PATHS: [&str; 12] = [
     "/notices/order",
     "/mitigations/add",
     "/passes/issue",
     "/mitigations/pin",
     "/mitigations/end",
     "/mitigations/forbid",
+    "/mitigations/lift",
     "/allow/add",
     "/allow/remove",
     hand_on::PROPOSE,
@@ -105,6 +112,7 @@ pub(super) async fn obey(path: &str, headers: &HeaderMap, body: &[u8], source: &
             let of: OfMitigation = read(body)?;
             order(&signs, Order::Forbid { id: of.id, for_s: span(of.for_s)? }, of.id).await
         }
+        "/mitigations/lift" => lift(&read(body)?, &signs).await,
         "/allow/add" => {
             let of: OfNetwork = read(body)?;
             let (now, network) = (clock::now(), network(&of.network)?);
@@ -138,6 +146,24 @@ async fn order(signs: &Signs, order: Order, id: u32) -> Reply {
         }
         Err(detail) => Err((StatusCode::SERVICE_UNAVAILABLE, "Not carried out", detail.to_owned())),
     }
+}
+
+async fn lift(of: &OfSource, signs: &Signs) -> Reply {
+    let network = network(&of.network)?;
+    match signs.order(Order::Lift { network }).await {
+        Ok(Some(sources)) => Ok(json!({ "done": true, "sources": sources })),
+        Ok(None) => {
+            let detail =
+                format!("the kernel's filter drops nobody of {network}; `guichet mitigations dropped` shows whom");
+            Err((StatusCode::NOT_FOUND, "Not there", detail))
+        }
+        Err(detail) => Err((StatusCode::SERVICE_UNAVAILABLE, "Not carried out", detail.to_owned())),
+    }
+}
+
+/// The sources that are handed over to the kernel's filter.
+pub(super) fn dropped(source: &dyn AdminSource) -> Value {
+    json!({ "dropped": source.signs().kernel.views(clock::now()) })
 }
 
 async fn add(of: &OfSignature, source: &dyn AdminSource, signs: &Signs) -> Reply {

@@ -5,6 +5,7 @@ mod gate;
 mod permit;
 mod sources;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -191,12 +192,13 @@ impl Admission {
     }
 
     /// Notes a connection that failed or stalls, where it is one of those that are sampled. `ending`: for what it failed, or
-    /// will.
-    pub fn note_incident(&self, looks: &ConnectionLooks, ending: Reason) {
+    /// will. Only then is it looked at.
+    pub fn note_incident<'a>(&self, ending: Reason, look: impl FnOnce() -> Cow<'a, ConnectionLooks>) {
         let mut sampling = self.sampling.borrow_mut();
         let samples = (SAMPLES_PER_TICK_MAX as u32 / sampling.workers).max(SAMPLES_OF_WORKER_MIN);
         let mut window = self.window.borrow_mut();
         let Some(place) = sampling.sampler.place(&mut window.connections, samples) else { return };
+        let looks = look();
         let features = looks.features.with(Dimension::Ending, u32::from(ending.code()));
         let (standing, criticality) = (Standing::Anonymous, Criticality::Ordinary);
         window.connections.keep(place, Sample { features, weight: 1.0, pace_per_s: 1.0, standing, criticality });

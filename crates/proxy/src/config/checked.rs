@@ -41,6 +41,8 @@ pub struct Config {
     pub partners: Vec<Arc<Partner>>,
     /// What holds for mitigations of all services.
     pub mitigations: Mitigations,
+    /// The kernel's filter, if sources are handed over to it.
+    pub kernel_filter: Option<KernelFilter>,
     /// The link verdict and who can be handed on to.
     pub link: Link,
     /// What balancers outside are told.
@@ -145,6 +147,14 @@ pub struct Listener {
     pub http2: bool,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
+}
+
+impl Listener {
+    /// Whether whoever connects there is the client itself, not somebody who tells its address.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.proxy_protocol == ProxyProtocol::Off && self.trusted_proxies.is_empty()
+    }
 }
 
 /// One certificate chain with its key, as PEM files.

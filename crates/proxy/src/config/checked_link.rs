@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guichet_core::handover::HandoverConfig;
 use ipnet::IpNet;
 
 /// The link verdict.
@@ -111,4 +112,17 @@ pub struct OutsideHealth {
     pub listen: Option<SocketAddr>,
     /// HAProxy's agent checks.
     pub agent: Option<SocketAddr>,
+}
+
+/// The kernel's filter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KernelFilter {
+    /// Told only.
+    pub dry_run: bool,
+    /// The command of nftables.
+    pub command: Vec<String>,
+    /// The table that is Guichet's own.
+    pub table: String,
+    /// For how long, and how many.
+    pub handover: HandoverConfig,
 }

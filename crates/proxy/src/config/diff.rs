@@ -46,6 +46,7 @@ impl Config {
         changes.note("link", Effect::Reload, &old.link, &new.link);
         changes.note("health", Effect::Restart, &old.health, &new.health);
         changes.note("mitigations", Effect::Reload, &old.mitigations, &new.mitigations);
+        changes.note("kernel_filter", Effect::Restart, &old.kernel_filter, &new.kernel_filter);
         // What is kept stays kept over a reload, so the store keeps its size and its folder.
         changes.note("cache", Effect::Restart, &old.cache, &new.cache);
         let place = |c: &Self| c.notices.as_ref().map(|notices| notices.place.clone());

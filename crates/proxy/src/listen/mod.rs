@@ -25,4 +25,4 @@ mod watch;
 mod worker;
 
 pub use accept::{bind, run_listener};
-pub use worker::{MayHandshake, WorkerContext};
+pub use worker::WorkerContext;

@@ -192,26 +192,26 @@ async fn prepare<D: Desk>(
     }
     let Some(tls) = accepted.tls.clone() else {
         let http2 = accepted.listener.http2 && prior_knowledge(&accepted.socket, ahead, deadline).await?;
-        look(worker, &accepted.watch, None, *client)?;
+        look(worker, accepted, None, *client)?;
         return Ok(Prepared::Plain { http2 });
     };
     let hello = hello(&accepted.socket, ahead, deadline).await?;
-    look(worker, &accepted.watch, Some(&hello), *client)?;
-    if let Some(may_handshake) = &worker.may_handshake {
-        may_handshake(&hello, *client, accepted.watch.looks.get().map(Arc::as_ref))?;
-    }
+    look(worker, accepted, Some(&hello), *client)?;
     Ok(Prepared::Tls(hello, tls))
 }
 
 /// Looks at a connection, and asks whether one that looks like this may go on.
 fn look<D: Desk>(
     worker: &Rc<WorkerContext<D>>,
-    watch: &Watch,
+    accepted: &Accepted,
     hello: Option<&ClientHelloInfo>,
     client: SocketAddr,
 ) -> Result<(), Reason> {
-    let Some(looks) = worker.desk.look(hello, client) else { return Ok(()) };
-    worker.desk.may_connect(watch.looks.get_or_init(|| looks))
+    let known = &accepted.watch.looks;
+    if let Some(looks) = worker.desk.look(hello, client, &accepted.listener) {
+        known.get_or_init(|| looks);
+    }
+    worker.desk.may_connect(hello, known.get().map(Arc::as_ref))
 }
 
 /// Reads some more; false where the client closed.

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,26 +10,20 @@ use guichet_core::Reason;
 use guichet_core::bounds::H2_STREAMS_MAX;
 
 use super::caps::ConnectionCaps;
-use super::client_hello::ClientHelloInfo;
 use super::idle::{self, Registry};
 use super::watch::Command;
 use crate::clock;
 use crate::config::Limits;
 use crate::desk::Desk;
-use crate::signs::ConnectionLooks;
 
 /// Between two looks at room and at the bound on streams.
 const TEND_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Asked with the ClientHello, the client's address and what [`Desk::look`] told, before any cryptography is paid for.
-pub type MayHandshake = dyn Fn(&ClientHelloInfo, SocketAddr, Option<&ConnectionLooks>) -> Result<(), Reason>;
 
 /// What the listeners of one worker share. Lives on that worker.
 pub struct WorkerContext<D: Desk> {
     /// What serves requests.
     pub(super) desk: Rc<D>,
     pub(super) caps: Arc<ConnectionCaps>,
-    pub(super) may_handshake: Option<Box<MayHandshake>>,
     pub(super) registry: Rc<Registry>,
     pub(super) opening: Cell<usize>,
     limits: RefCell<Arc<Limits>>,
@@ -50,7 +43,6 @@ impl<D: Desk> WorkerContext<D> {
         Self {
             desk,
             caps,
-            may_handshake: None,
             registry: Rc::default(),
             opening: Cell::new(0),
             limits: RefCell::new(limits),
@@ -58,13 +50,6 @@ impl<D: Desk> WorkerContext<D> {
             next_id: Cell::new(u64::from(worker) << 48 | 1),
             tended: Cell::new(false),
         }
-    }
-
-    /// Asks `may_handshake` before each TLS handshake.
-    #[must_use]
-    pub fn with_may_handshake(mut self, may_handshake: Box<MayHandshake>) -> Self {
-        self.may_handshake = Some(may_handshake);
-        self
     }
 
     /// Limits for connections from now on (a reload); those that are open keep theirs.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guichet_core::signs::{Event, Mitigation, SignsMode, Step};
+use guichet_core::signs::{End, Event, Mitigation, SignsMode, Step};
 use guichet_core::{Brain, Posture, Pressure, ServiceId, Standing, Window};
 use tokio::sync::{mpsc, watch};
 
+use super::handing::Handing;
 use crate::clock;
 use crate::record::metrics::Registry;
 use crate::setup::Setup;
@@ -29,6 +30,7 @@ pub(super) async fn run(inbox: Inbox, workers: usize, registry: Arc<Registry>) {
     let mut setup = setups.borrow_and_update().clone();
     let mut brain = Brain::new(&setup.brain);
     let mut lexicon = Lexicon::default();
+    let mut handing = Handing::new(&setup);
     let mut round = Round::new(workers, &setup);
     let mut due = tokio::time::Instant::now() + TICK_MAX;
     loop {
@@ -36,16 +38,20 @@ pub(super) async fn run(inbox: Inbox, workers: usize, registry: Arc<Registry>) {
             report = reports.recv() => {
                 let Some(mut report) = report else { return };
                 lexicon.learn(std::mem::take(&mut report.words));
+                handing.take(std::mem::take(&mut report.noted), &setup.signs.kernel);
                 if report.generation == setup.generation {
                     round.take(&report);
                 }
             }
             Some((order, done)) = orders.recv() => {
                 // Nobody listening for the answer any more is no error.
-                let about = obey(&mut brain, order);
+                let about = match order {
+                    Order::Lift { network } => handing.lift(network, &setup.signs.kernel),
+                    order => obey(&mut brain, order),
+                };
                 // It holds, and is seen to hold, from now on, not only from the next tick.
                 setup.admission.posture.store(Arc::new(brain.posture(clock::now())));
-                tell(&setup, &mut brain, &lexicon, &registry);
+                handing.end_with(&tell(&setup, &mut brain, &lexicon, &registry), &setup.signs.kernel);
                 let _ = done.send(about);
             }
             () = tokio::time::sleep_until(due) => {}
@@ -64,7 +70,8 @@ pub(super) async fn run(inbox: Inbox, workers: usize, registry: Arc<Registry>) {
             if let Some(window) = round.finish(&setup) {
                 let posture = brain.tick(clock::now(), &window);
                 show(&setup, &posture, &registry);
-                tell(&setup, &mut brain, &lexicon, &registry);
+                handing.end_with(&tell(&setup, &mut brain, &lexicon, &registry), &setup.signs.kernel);
+                handing.tick(&setup);
                 setup.admission.posture.store(Arc::new(posture));
             }
         }
@@ -93,11 +100,13 @@ fn obey(brain: &mut Brain, order: Order) -> Option<u32> {
         Order::Add { service, signature, step, for_s } => brain.order(service, signature, step, now, until(for_s)),
         Order::End { id } => brain.end(id, now, None).then_some(id),
         Order::Forbid { id, for_s } => brain.end(id, now, Some(until(for_s))).then_some(id),
+        Order::Lift { .. } => None,
     }
 }
 
-/// Says in the log what befell mitigations, and publishes those there are.
-fn tell(setup: &Setup, brain: &mut Brain, lexicon: &Lexicon, registry: &Registry) {
+/// Says in the log what befell mitigations, and publishes those there are. Those that were wrong.
+fn tell(setup: &Setup, brain: &mut Brain, lexicon: &Lexicon, registry: &Registry) -> Vec<u32> {
+    let mut wrong = Vec::new();
     let now = clock::now();
     let seen = |m: &Mitigation| {
         let service = setup.config.services.get(m.service.index());
@@ -110,6 +119,9 @@ fn tell(setup: &Setup, brain: &mut Brain, lexicon: &Lexicon, registry: &Registry
         let view = seen(m);
         eprintln!("guichet: {}", signs::told(&event, &view));
         if let Event::Ended(_, why) = event {
+            if matches!(why, End::Operator | End::Collateral) {
+                wrong.push(view.id);
+            }
             setup.signs.book.note_end(view, why);
         }
     }
@@ -128,6 +140,7 @@ fn tell(setup: &Setup, brain: &mut Brain, lexicon: &Lexicon, registry: &Registry
     }
     registry.set_connection_mitigations(&of_connections);
     setup.signs.book.publish(brain.mitigations().map(seen).collect());
+    wrong
 }
 
 /// What came in since the last tick.

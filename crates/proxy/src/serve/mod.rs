@@ -1,6 +1,7 @@
 //! Serve: the node as a process. Starts the workers and the brain, reloads, drains, ends.
 
 mod brain;
+mod handing;
 mod notices;
 mod reload;
 mod status;
@@ -21,6 +22,7 @@ use crate::admin::AdminServer;
 use crate::admit::Sources;
 use crate::config::{self, Config, Protocol};
 use crate::contract::{self, Contracts};
+use crate::kernel::KernelThread;
 use crate::link::{Link, LinkThread};
 use crate::listen;
 use crate::listen::caps::ConnectionCaps;
@@ -70,6 +72,7 @@ pub struct Node {
     status: Arc<NodeStatus>,
     admin: AdminServer,
     link: LinkThread,
+    kernel: Option<KernelThread>,
     log: LogWriter,
     spans: Option<SpanExporter>,
     notices: Option<Arc<Notices>>,
@@ -127,18 +130,9 @@ impl Node {
         let (setups, setups_seen) = watch::channel(setup.clone());
         let (shutdown, shut_down) = watch::channel(false);
         let notices = notices::start(&setup.config, setups_seen.clone(), registry.clone())?;
-        let status = Arc::new(NodeStatus {
-            registry: registry.clone(),
-            setups: setups_seen.clone(),
-            workers: count,
-            open: false.into(),
-            draining: false.into(),
-            reload: reload::first().into(),
-            certificates_failing: None.into(),
-            log: log.counters(),
-            notices: notices.clone(),
-            link: link.clone(),
-        });
+        let counters = log.counters();
+        let status =
+            NodeStatus::starting(&registry, setups_seen.clone(), count, counters, notices.clone(), link.clone());
         registry.set_reload(true, reload::unix_s());
         let admin = AdminServer::start(setup.config.admin.listen, status.clone())
             .with_context(|| format!("open the admin listener on {}", setup.config.admin.listen))?;
@@ -172,6 +166,7 @@ impl Node {
         }
         status.open.store(true, Ordering::Relaxed);
         let link = LinkThread::start(link, setups.subscribe(), registry.clone(), status.clone())?;
+        let kernel = KernelThread::start(&setup.config, &signs.kernel)?;
         let (file, log, spans) = (path.to_owned(), writer, exporter);
         Ok(Self {
             file,
@@ -186,6 +181,7 @@ impl Node {
             status,
             admin,
             link,
+            kernel,
             log,
             spans,
             notices,
@@ -258,6 +254,9 @@ impl Node {
             outcome = outcome.and(Err(anyhow::anyhow!(
                 "not everything that was handed on could be withdrawn; the next start tries again"
             )));
+        }
+        if !self.kernel.is_none_or(KernelThread::stop) {
+            eprintln!("guichet: warning: kernel filter: it was not emptied in time; its entries end by themselves");
         }
         self.admin.stop(FLUSH_TIME);
         if let Some(spans) = self.spans {

@@ -109,6 +109,29 @@ fn contract_view(service: &Service, of: &OfService, states: &[ServiceState]) -> 
 }
 
 impl NodeStatus {
+    /// Of a node that is not open yet.
+    pub(super) fn starting(
+        registry: &Arc<Registry>,
+        setups: watch::Receiver<Arc<Setup>>,
+        workers: usize,
+        log: Arc<LogCounters>,
+        notices: Option<Arc<Notices>>,
+        link: Arc<Link>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            registry: registry.clone(),
+            setups,
+            workers,
+            open: false.into(),
+            draining: false.into(),
+            reload: super::reload::first().into(),
+            certificates_failing: None.into(),
+            log,
+            notices,
+            link,
+        })
+    }
+
     fn degraded(&self) -> Vec<String> {
         let mut degraded = Vec::new();
         if self.log.failing.load(Ordering::Relaxed) {
@@ -121,6 +144,7 @@ impl NodeStatus {
             degraded.extend(notices.degraded());
         }
         degraded.extend(self.link.degraded());
+        degraded.extend(self.setups.borrow().signs.kernel.degraded());
         degraded.extend(self.setups.borrow().contracts.store.degraded());
         let reload = self.reload.lock();
         if let (false, Some(error)) = (reload.success, &reload.error) {

@@ -20,6 +20,8 @@ pub struct ConnectionLooks {
     pub features: Features,
     /// It asks for what is critical, or for partners: no mitigation of connections touches it.
     pub spared: bool,
+    /// The client connects here itself: its address is not one that somebody else told.
+    pub direct: bool,
 }
 
 impl ConnectionLooks {
@@ -31,7 +33,7 @@ impl ConnectionLooks {
         if let Some(ja4) = &ja4 {
             features.set(Dimension::Tls, hash.of(Dimension::Tls, ja4.as_bytes()));
         }
-        Self { client, ja4, features, spared: false }
+        Self { client, ja4, features, spared: false, direct: false }
     }
 
     /// The words for a value of it, where those are not always the same.

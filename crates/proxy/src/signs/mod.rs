@@ -15,8 +15,10 @@ use std::sync::Arc;
 
 use guichet_core::ServiceId;
 use guichet_core::signs::{FeatureHash, Signature, Step};
+use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::kernel::Kernel;
 use crate::passes::PassCounts;
 
 pub use allow::{Allowed, AllowedNetwork};
@@ -29,7 +31,7 @@ pub use lexicon::{Lexicon, Told, Word};
 pub use looks::{ConnectionSigns, Looks, value_of};
 pub use refusals::{Refusal, Refusals};
 
-/// What the operator orders about a mitigation.
+/// What the operator orders about mitigations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Hold it at a step for this many seconds.
@@ -52,6 +54,11 @@ pub enum Order {
         /// For how long.
         for_s: u64,
     },
+    /// Do not drop sources within this network any more that were handed over to the kernel's filter.
+    Lift {
+        /// Which.
+        network: IpNet,
+    },
     /// End it; its signature may be found again after five minutes.
     End {
         /// Which.
@@ -66,7 +73,7 @@ pub enum Order {
     },
 }
 
-/// An order, and where to say which mitigation it was about, if there is such a one.
+/// An order, and where to say which mitigation it was about, if there is such a one; of [`Order::Lift`], how many sources.
 pub type Ordered = (Order, oneshot::Sender<Option<u32>>);
 
 /// What comes out of [`Signs`], for those who do it.
@@ -91,6 +98,8 @@ pub struct Signs {
     pub refusals: Refusals,
     /// What was used of passes.
     pub passes: Arc<PassCounts>,
+    /// What is handed over to the kernel's filter.
+    pub kernel: Arc<Kernel>,
     orders: mpsc::Sender<Ordered>,
 }
 
@@ -113,6 +122,7 @@ impl Signs {
             crawlers,
             refusals: Refusals::default(),
             passes: Arc::default(),
+            kernel: Arc::new(Kernel::new(seed)),
             orders,
         };
         (signs, Inboxes { orders: ordered, asked })

@@ -13,8 +13,9 @@ use guichet_proxy::config::{Limits, Listener, Protocol, ProxyProtocol};
 use guichet_proxy::connection::{Connection, TlsInfo};
 use guichet_proxy::desk::Desk;
 use guichet_proxy::listen::caps::ConnectionCaps;
+use guichet_proxy::listen::client_hello::ClientHelloInfo;
 use guichet_proxy::listen::tls::CertificateStore;
-use guichet_proxy::listen::{MayHandshake, WorkerContext, bind, run_listener};
+use guichet_proxy::listen::{WorkerContext, bind, run_listener};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -135,6 +136,16 @@ impl Desk for TestDesk {
         self.0.refused.lock().unwrap().push((source, reason));
     }
 
+    /// Nobody may ask for this name.
+    fn may_connect(
+        &self,
+        hello: Option<&ClientHelloInfo>,
+        _looks: Option<&guichet_proxy::signs::ConnectionLooks>,
+    ) -> Result<(), Reason> {
+        let bad = hello.is_some_and(|hello| hello.sni.as_deref() == Some("bad.localhost"));
+        if bad { Err(Reason::Suspect) } else { Ok(()) }
+    }
+
     fn connection_opened(&self, _connection: &Connection) {
         self.0.opened.fetch_add(1, Ordering::SeqCst);
     }
@@ -167,7 +178,6 @@ pub(crate) struct Setup {
     pub(crate) listener: Listener,
     pub(crate) certificates: Option<Arc<CertificateStore>>,
     pub(crate) connections_max: usize,
-    pub(crate) may_handshake: Option<fn() -> Box<MayHandshake>>,
 }
 
 impl Default for Setup {
@@ -188,7 +198,6 @@ impl Default for Setup {
             },
             certificates: None,
             connections_max: 1000,
-            may_handshake: None,
         }
     }
 }
@@ -228,11 +237,7 @@ impl Setup {
             tokio::task::LocalSet::new().block_on(&runtime, async move {
                 let listener = Arc::new(self.listener);
                 let tls = self.certificates.map(|store| store.listener(&listener).unwrap());
-                let mut worker =
-                    WorkerContext::new(Rc::new(TestDesk(thread_log)), 0, Arc::new(self.limits), thread_caps);
-                if let Some(may_handshake) = self.may_handshake {
-                    worker = worker.with_may_handshake(may_handshake());
-                }
+                let worker = WorkerContext::new(Rc::new(TestDesk(thread_log)), 0, Arc::new(self.limits), thread_caps);
                 run_listener(Rc::new(worker), listener, socket, tls, down).await.unwrap();
                 // What is under way goes on until the test ends.
                 let _ = stopped.await;

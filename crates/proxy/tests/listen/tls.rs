@@ -250,16 +250,10 @@ fn the_hello_is_judged_before_any_cryptography() {
     let mut folder = Folder::new();
     let files = folder.write("a", &self_signed(&["portal.localhost", "bad.localhost"]).unwrap());
     let store = CertificateStore::load(&[files]).unwrap();
-    let mut setup = door(&store).limits(|l| {
+    let setup = door(&store).limits(|l| {
         l.client_hello = Duration::from_millis(200);
         l.handshake = Duration::from_millis(200);
         l.handshakes_per_source = 1;
-    });
-    setup.may_handshake = Some(|| {
-        Box::new(|hello, client, _| {
-            assert!(client.ip().is_loopback());
-            if hello.sni.as_deref() == Some("bad.localhost") { Err(Reason::Suspect) } else { Ok(()) }
-        })
     });
     let door = setup.start();
     let client = Arc::new(folder.client());

@@ -5,6 +5,7 @@
 //! hide the other problems of a file.
 
 mod contract;
+mod kernel;
 mod link;
 mod listen;
 mod notices;
@@ -17,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use contract::*;
+pub(super) use kernel::*;
 pub(super) use link::*;
 pub(super) use listen::*;
 pub(super) use notices::*;
@@ -57,6 +59,8 @@ pub(super) struct Config {
     pub(super) partner: Vec<Partner>,
     /// What holds for mitigations of all services.
     pub(super) mitigations: Mitigations,
+    /// The kernel's filter, for sources that mitigations refuse again and again.
+    pub(super) kernel_filter: KernelFilter,
     /// The link verdict: whether the line, this host or a service is full.
     pub(super) link: Link,
     /// Those who can stop traffic before it gets here.

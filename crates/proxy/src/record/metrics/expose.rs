@@ -256,6 +256,16 @@ impl Registry {
         for event in Event::ALL {
             out.sample(&[("event", event.name())], signs.passes.events.count(event) as f64);
         }
+        let kernel = &signs.kernel;
+        out.gauge("guichet_kernel_filter_sources", "Sources that are handed over to the kernel's filter.");
+        out.sample(&[], kernel.held().len() as f64);
+        out.counter("guichet_kernel_filter_handed_over_total", "Sources that were handed over to the kernel's filter.");
+        out.sample(&[], kernel.handed_over.load(Relaxed) as f64);
+        out.counter(
+            "guichet_kernel_filter_failures_total",
+            "How often the kernel's filter did not do what it was told.",
+        );
+        out.sample(&[], kernel.failures.load(Relaxed) as f64);
     }
 
     fn records(&self, out: &mut Exposition) {
