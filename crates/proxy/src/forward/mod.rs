@@ -11,8 +11,10 @@
 //!    - for free and once, on a new connection, if a used connection turned out to be closed;
 //!    - on another server where there is one, within the pool's retry budget and number of attempts, if connecting failed
 //!      or the connection broke before the answer;
+//!    - in the same way, where the service is known to fail and the answer does not come in half the time after which it is
+//!      late: half-dead services leave one request without an answer and serve the next;
 //!
-//!    and in both cases only if no byte of the body is gone, and either the method (or the route) is idempotent or the
+//!    and in all cases only if no byte of the body is gone, and either the method (or the route) is idempotent or the
 //!    server cannot have seen the request. A server that is merely slow is not asked again.
 //! 5. `answer`: the body streams back and holds the permit until the upstream has said all, or it is dropped. After
 //!    101 `tunnel` holds it. A body that breaks is broken for the client too.
@@ -25,6 +27,7 @@
 mod answer;
 mod attempt;
 mod balance;
+mod care;
 mod connect;
 mod counters;
 pub mod headers;
@@ -42,6 +45,7 @@ mod tunnel;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guichet_core::bounds::UPSTREAM_ATTEMPTS_MAX;
 use guichet_core::{Moment, Reason};
@@ -60,6 +64,7 @@ use answer::{Answer, Held, Lease};
 pub use answer::{Ended, Facts};
 use attempt::AttemptFailure;
 use balance::Prng;
+pub use care::{Care, Watched};
 pub use connect::TlsError;
 pub use counters::{Count, ForwardCounters};
 pub use headers::{Arrival, Scheme};
@@ -87,6 +92,8 @@ pub struct Job {
     pub idempotent: bool,
     /// What the request's body must keep to.
     pub body: BodyBounds,
+    /// What is known of how soon the service answers, where that matters.
+    pub watched: Option<Watched>,
     /// Cookies that only the door reads; a name that ends in `-` stands for all that start with it.
     pub cookies_hidden: &'static [&'static str],
 }
@@ -125,6 +132,24 @@ struct Call<'a> {
     facts: Rc<Facts>,
     /// Attempts that count; one on a connection found stale does not.
     charged: Cell<u32>,
+    watched: Option<Watched>,
+}
+
+/// An attempt that is being made. Where it is dropped, nobody waited for its answer any longer: that speaks against the
+/// server as a deadline does.
+struct Trying<'a> {
+    shared: &'a PoolShared,
+    server: usize,
+    ended: bool,
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.shared.note_failure(self.server, clock::now());
+            self.shared.counters().add_failure(Reason::UpstreamFirstByte);
+        }
+    }
 }
 
 /// An answer's head, and what its body will hold.
@@ -133,6 +158,8 @@ struct Answered {
     lease: Lease,
     in_flight: InFlight,
     server: usize,
+    /// How long this attempt took: what was lost on others before says nothing of the server's pace.
+    took: Duration,
 }
 
 impl Forwarder {
@@ -161,7 +188,8 @@ impl Forwarder {
         };
         // A deadline that has passed is one that passes now.
         let deadline = job.deadline.map(|deadline| began + deadline.since(clock::now()));
-        let call = Call { pool, plan, deadline, began, facts, charged: Cell::new(0) };
+        let watched = job.watched;
+        let call = Call { pool, plan, deadline, began, facts, charged: Cell::new(0), watched };
         match self.attempts(&call).await {
             Ok(answered) => call.deliver(permit, answered),
             Err((failure, by_client)) => {
@@ -193,11 +221,16 @@ impl Forwarder {
             call.facts.attempts.set(call.facts.attempts.get() + 1);
             shared.counters().add(Count::Attempts);
             let in_flight = shared.enter(server);
-            let tried_now = attempt::attempt(call.pool, &call.plan, server, fresh, call.deadline, &call.facts).await;
+            let begun = Instant::now();
+            let mut trying = Trying { shared, server, ended: false };
+            let again = || call.may_ask_again();
+            let until = attempt::Until { deadline: call.deadline, again: call.again_at().map(|at| (at, &again as _)) };
+            let tried_now = attempt::attempt(call.pool, &call.plan, server, fresh, &until, &call.facts).await;
+            trying.ended = true;
             let failure = match tried_now {
                 Ok((answer, lease)) => {
                     shared.note_success(server);
-                    return Ok(Answered { answer, lease, in_flight, server });
+                    return Ok(Answered { answer, lease, in_flight, server, took: begun.elapsed() });
                 }
                 Err(failure) => failure,
             };
@@ -212,7 +245,7 @@ impl Forwarder {
                 shared.note_failure(server, clock::now());
                 shared.counters().add_failure(failure.reason);
             }
-            if !call.may_retry(&failure) {
+            if !failure.asks_again && !call.may_retry(&failure) {
                 let AttemptFailure { reason, detail, by_client, .. } = failure;
                 return Err((Failure { reason, detail, server: Some(shared.address(server).to_owned()) }, by_client));
             }
@@ -236,6 +269,24 @@ impl Call<'_> {
     /// says nothing against the server. Once a request, since the next attempt is on a `fresh` connection.
     fn is_stale(&self, failure: &AttemptFailure, fresh: bool) -> bool {
         failure.reused && !fresh && failure.reason == Reason::UpstreamProtocol && self.repeatable(failure)
+    }
+
+    /// When another attempt is worth more than waiting on, if the service is known to fail.
+    fn again_at(&self) -> Option<Instant> {
+        let watched = self.watched.as_ref()?;
+        let may = self.plan.repeatable && self.charged.get() == 0;
+        may.then(|| self.began + watched.late_after / 2)
+    }
+
+    /// Whether to give up an attempt that hangs for another; takes from the budget if so.
+    fn may_ask_again(&self) -> bool {
+        let failing = self.watched.as_ref().is_some_and(|watched| watched.care.is_failing());
+        let shared = self.pool.shared();
+        let attempts_max = shared.upstream().retry_attempts_max.min(UPSTREAM_ATTEMPTS_MAX);
+        failing
+            && attempts_max > self.charged.get() + 1
+            && !self.plan.inbound.consumed()
+            && shared.budget().withdraw(clock::now())
     }
 
     /// Whether to try again; takes from the budget if so.
@@ -263,16 +314,19 @@ impl Call<'_> {
 
     /// Makes the answer for the client from the upstream's.
     fn deliver(self, permit: Permit, answered: Answered) -> Outcome {
-        let took = self.began.elapsed();
-        self.facts.first_byte.set(Some(took));
+        let took = answered.took;
+        self.facts.first_byte.set(Some(self.began.elapsed()));
         permit.note_first_byte_us(took.as_micros() as u64);
+        if let Some(watched) = &self.watched {
+            watched.care.note_answer(took);
+        }
         if answered.answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(permit, answered);
         }
         if let Some(gate) = self.plan.inbound.gate() {
             gate.shut();
         }
-        let Answered { answer, lease, in_flight, server } = answered;
+        let Answered { answer, lease, in_flight, server, .. } = answered;
         let (head, incoming) = answer.into_parts();
         let held = Held { permit, in_flight, lease, inbound: self.plan.inbound, pool: self.pool.clone(), server };
         let body = if incoming.is_end_stream() {
@@ -290,7 +344,7 @@ impl Call<'_> {
 
     /// The upstream switches protocols: joins both sides, if that was asked for.
     fn switch(self, permit: Permit, answered: Answered) -> Outcome {
-        let Answered { mut answer, in_flight, server, lease } = answered;
+        let Answered { mut answer, in_flight, server, lease, .. } = answered;
         // The connection now belongs to the tunnel.
         drop(lease);
         let shared = self.pool.shared();
