@@ -154,7 +154,7 @@ fn a_dead_service_gives_kept_answers_then_its_page_and_comes_back_by_itself() {
     let french = news.get("/elsewhere", &["-H", "Accept-Language: fr"]);
     assert!(french.contains("injoignable") && french.contains("Guichet de poste"), "{french}");
     let (_, states) = news.house.admin_get("/contracts");
-    assert!(states.contains("\"stale\""), "{states}");
+    assert!(states.contains("\"state\": \"stale\""), "{states}");
     let problem = news.get("/elsewhere", &["-H", "Accept: application/json"]);
     assert_eq!(field(&problem, "content-type"), Some("application/problem+json"), "{problem}");
     let body: serde_json::Value = serde_json::from_str(problem.split("\r\n\r\n").nth(1).unwrap()).expect("JSON");
@@ -184,7 +184,7 @@ fn errors_count_as_failures_and_the_service_is_spared_while_it_is_down() {
     assert!(is(&news.get("/elsewhere", &[]), 500));
     // Those that last are the contract's page, first because it is failing, then because it is down.
     news.until("/elsewhere", "failing", |answer| is(answer, 503) && answer.contains("Post-office counter"));
-    news.until("/elsewhere", "down", |_| news.house.admin_get("/contracts").1.contains("\"stale\""));
+    news.until("/elsewhere", "down", |_| news.house.admin_get("/contracts").1.contains("\"state\": \"stale\""));
     let asked = news.asked("/elsewhere").len();
     for _ in 0..20 {
         assert!(is(&news.get("/elsewhere", &[]), 503));

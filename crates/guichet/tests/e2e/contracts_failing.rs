@@ -183,7 +183,8 @@ fn nobody_meets_a_bare_error_at_a_service_that_is_half_dead_and_then_frozen() {
 
 #[test]
 fn single_errors_give_what_was_kept_and_lasting_ones_the_page() {
-    let news = News::open("", "down_after_s = 600\nstale = { if_error_s = 600, while_revalidate_s = 0, statuses = [500] }");
+    let news =
+        News::open("", "down_after_s = 600\nstale = { if_error_s = 600, while_revalidate_s = 0, statuses = [500] }");
     assert!(is(&news.get("/kept", &[]), 200));
     std::thread::sleep(Duration::from_millis(1100));
     news.set(ERROR_503);
@@ -206,7 +207,8 @@ fn single_errors_give_what_was_kept_and_lasting_ones_the_page() {
 
 #[test]
 fn who_finds_no_room_is_told_the_other_ways() {
-    let tiny = "concurrency = { initial = 4, min = 4, max = 4 }\nqueue = { length = 1, wait_ms = 200 }\npasses = false\n";
+    let tiny =
+        "concurrency = { initial = 4, min = 4, max = 4 }\nqueue = { length = 1, wait_ms = 200 }\npasses = false\n";
     let news = News::open(tiny, "");
     news.set(BUSY);
     let output = news.get(

@@ -93,7 +93,8 @@ fn a_costly_feature_goes_off_under_pressure_and_comes_back_when_it_is_calm() {
         std::thread::sleep(Duration::from_millis(200));
         say(&mut stream, "well");
     });
-    let tiny = "concurrency = { initial = 4, min = 4, max = 4 }\nqueue = { length = 8, wait_ms = 500 }\npasses = false\n";
+    let tiny =
+        "concurrency = { initial = 4, min = 4, max = 4 }\nqueue = { length = 8, wait_ms = 500 }\npasses = false\n";
     let more = r#"
 [[service.shop.route]]
 path = "/search"

@@ -37,8 +37,10 @@ impl OrderFile {
             Err(why) => {
                 let aside = beside(&path, ".damaged");
                 let set_aside = fs::rename(&path, &aside).is_ok();
-                let place = if set_aside { format!("it was set aside as {}", aside.display()) } else { "it stays".into() };
-                let trouble = format!("the orders in {} cannot be used, none of them holds: {why}; {place}", path.display());
+                let place =
+                    if set_aside { format!("it was set aside as {}", aside.display()) } else { "it stays".into() };
+                let trouble =
+                    format!("the orders in {} cannot be used, none of them holds: {why}; {place}", path.display());
                 eprintln!("guichet: warning: {trouble}");
                 (Self { path: Some(path), trouble: Some(trouble) }, Orders::default())
             }

@@ -118,14 +118,7 @@ impl Pages {
         response
     }
 
-    fn body(
-        &self,
-        reason: Reason,
-        status: StatusCode,
-        language: Language,
-        kind: Kind,
-        reference: Reference,
-    ) -> Bytes {
+    fn body(&self, reason: Reason, status: StatusCode, language: Language, kind: Kind, reference: Reference) -> Bytes {
         if let (Kind::Html, Some(own)) = (kind, &self.own) {
             return own.clone();
         }

@@ -187,12 +187,16 @@ async fn take(store: &Store, lookup: Lookup, head: &mut Parts, patience: Option<
                     }
                     // While the service fails, nobody waits where there is an answer that is better than none.
                     freshness @ (Freshness::Revalidate | Freshness::IfError)
-                        if freshness == Freshness::Revalidate || patience.is_some_and(|(care, _)| care.is_failing()) =>
+                        if freshness == Freshness::Revalidate
+                            || patience.is_some_and(|(care, _)| care.is_failing()) =>
                     {
                         CacheCounts::add(&store.counts.stale);
                         let refetch = (!busy.swap(true, Ordering::Relaxed)).then(|| Refetch { lookup, busy });
-                        let detail =
-                            if freshness == Freshness::Revalidate { "stale-while-revalidate" } else { "stale-if-error" };
+                        let detail = if freshness == Freshness::Revalidate {
+                            "stale-while-revalidate"
+                        } else {
+                            "stale-if-error"
+                        };
                         let answer = kept.answer(&head.headers, is_head, now, Some(detail));
                         return Course::Answered(answer, Told::Stale, refetch);
                     }

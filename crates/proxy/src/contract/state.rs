@@ -209,6 +209,8 @@ fn alone(service: &Service, facts: &Facts) -> (State, By, Mode) {
         Health::Up | Health::Failing | Health::Down | Health::Recovering if facts.off.is_empty() => {
             (State::Open, By::Measurement, Mode::Open)
         }
-        Health::Up | Health::Failing | Health::Down | Health::Recovering => (State::Degraded, facts.off[0].by.clone(), Mode::Open),
+        Health::Up | Health::Failing | Health::Down | Health::Recovering => {
+            (State::Degraded, facts.off[0].by.clone(), Mode::Open)
+        }
     }
 }

@@ -39,13 +39,7 @@ pub(crate) struct Wait {
 impl Wait {
     /// For a request that is about to be sent; `None` where there is no contract that could answer instead, or it says that
     /// all wait as long as the pool allows.
-    pub(crate) fn of(
-        setup: &Setup,
-        class: &Class,
-        head: &Parts,
-        with_body: bool,
-        waited: Duration,
-    ) -> Option<Self> {
+    pub(crate) fn of(setup: &Setup, class: &Class, head: &Parts, with_body: bool, waited: Duration) -> Option<Self> {
         let late_after = late_after(setup, class)?;
         let of = setup.of_services[class.service_position].clone();
         let reads = is_safe(&head.method) && !with_body && !head.headers.contains_key(UPGRADE);
@@ -58,7 +52,11 @@ impl Wait {
     }
 
     fn is_over(&self, now: Instant, cut_at: Instant) -> bool {
-        if self.reads { now >= cut_at && self.of.care().is_failing() } else { matches!(self.of.now().mode, Mode::Away(_)) }
+        if self.reads {
+            now >= cut_at && self.of.care().is_failing()
+        } else {
+            matches!(self.of.now().mode, Mode::Away(_))
+        }
     }
 }
 

@@ -25,20 +25,7 @@ pub(super) struct AttemptFailure {
     pub(super) reused: bool,
     /// The client's side failed, not the server.
     pub(super) by_client: bool,
-    /// It was given up for another attempt, which is paid for.
-    pub(super) asks_again: bool,
 }
-
-/// How long an attempt may take, beside the pool's own bounds.
-pub(super) struct Until<'a> {
-    /// When the whole answer is worthless.
-    pub(super) deadline: Option<Instant>,
-    /// From when on another attempt may be worth more, and whether it is.
-    pub(super) again: Option<(Instant, &'a dyn Fn() -> bool)>,
-}
-
-/// How often it is looked at whether another attempt is worth more.
-const AGAIN_LOOK: Duration = Duration::from_millis(100);
 
 /// Makes one attempt at `server`.
 pub(super) async fn attempt(
@@ -46,10 +33,10 @@ pub(super) async fn attempt(
     plan: &Plan,
     server: usize,
     fresh: bool,
-    until: &Until<'_>,
+    deadline: Option<Instant>,
     facts: &Facts,
 ) -> Result<(Response<Incoming>, Lease), AttemptFailure> {
-    let connect_by = earlier(Instant::now() + pool.shared().upstream().connect, until.deadline);
+    let connect_by = earlier(Instant::now() + pool.shared().upstream().connect, deadline);
     let acquired = match tokio::time::timeout_at(connect_by, pool.acquire(server, fresh)).await {
         Ok(Ok(acquired)) => acquired,
         Ok(Err(ConnectFailure { reason, detail })) => return Err(not_connected(reason, detail)),
@@ -68,11 +55,11 @@ pub(super) async fn attempt(
     let sent = match acquired.channel {
         Channel::Http1(mut sender) => {
             let sending = sender.try_send_request(request);
-            await_head(pool, plan, until, sending).await.map(|answer| (answer, Lease::Http1(sender)))
+            await_head(pool, plan, deadline, sending).await.map(|answer| (answer, Lease::Http1(sender)))
         }
         Channel::Http2(stream) => {
             let sending = stream.sender().try_send_request(request);
-            await_head(pool, plan, until, sending).await.map(|answer| (answer, Lease::Http2(stream)))
+            await_head(pool, plan, deadline, sending).await.map(|answer| (answer, Lease::Http2(stream)))
         }
     };
     sent.map_err(|mut failure| {
@@ -81,13 +68,8 @@ pub(super) async fn attempt(
     })
 }
 
-fn not_in_time(detail: &str, asks_again: bool) -> AttemptFailure {
-    let (reason, detail) = (Reason::UpstreamFirstByte, detail.to_owned());
-    AttemptFailure { reason, detail, untouched: false, reused: false, by_client: false, asks_again }
-}
-
 fn not_connected(reason: Reason, detail: String) -> AttemptFailure {
-    AttemptFailure { reason, detail, untouched: true, reused: false, by_client: false, asks_again: false }
+    AttemptFailure { reason, detail, untouched: true, reused: false, by_client: false }
 }
 
 type Unsent = hyper::client::conn::TrySendError<http::Request<InboundBody>>;
@@ -97,19 +79,14 @@ type Unsent = hyper::client::conn::TrySendError<http::Request<InboundBody>>;
 async fn await_head(
     pool: &WorkerPool,
     plan: &Plan,
-    until: &Until<'_>,
+    deadline: Option<Instant>,
     sending: impl Future<Output = Result<Response<Incoming>, Unsent>>,
 ) -> Result<Response<Incoming>, AttemptFailure> {
     let first_byte = pool.shared().upstream().first_byte.max(Duration::from_millis(1));
-    let deadline = until.deadline;
     let due = || plan.inbound.server_idle_since() + first_byte;
     let begun = Instant::now();
     let timer = tokio::time::sleep_until(earlier(begun + first_byte, deadline));
     tokio::pin!(sending, timer);
-    let mut again = until.again;
-    if let Some((at, _)) = again {
-        timer.as_mut().reset(earlier(begun + first_byte, deadline).min(at));
-    }
     loop {
         tokio::select! {
             biased;
@@ -120,18 +97,15 @@ async fn await_head(
                 let due = due().max(begun + first_byte);
                 if late || due <= now {
                     let detail = if late { "the request's own deadline passed" } else { "no answer in time" };
-                    return Err(not_in_time(detail, false));
+                    return Err(AttemptFailure {
+                        reason: Reason::UpstreamFirstByte,
+                        detail: detail.to_owned(),
+                        untouched: false,
+                        reused: false,
+                        by_client: false,
+                    });
                 }
-                if let Some((at, worth_more)) = again.as_mut()
-                    && *at <= now
-                {
-                    if worth_more() {
-                        return Err(not_in_time("no answer for long, and the service is failing", true));
-                    }
-                    *at = now + AGAIN_LOOK;
-                }
-                let next = earlier(due, deadline);
-                timer.as_mut().reset(again.map_or(next, |(at, _)| next.min(at)));
+                timer.as_mut().reset(earlier(due, deadline));
             }
         }
     }
@@ -140,7 +114,7 @@ async fn await_head(
 fn broken(plan: &Plan, mut error: Unsent) -> AttemptFailure {
     if let Some(reason) = plan.inbound.failure() {
         let detail = "the request's body failed".to_owned();
-        return AttemptFailure { reason, detail, untouched: false, reused: false, by_client: true, asks_again: false };
+        return AttemptFailure { reason, detail, untouched: false, reused: false, by_client: true };
     }
     let unsent = error.take_message().is_some();
     let error = error.into_error();
@@ -150,7 +124,6 @@ fn broken(plan: &Plan, mut error: Unsent) -> AttemptFailure {
         untouched: unsent || refused_by_h2(&error),
         reused: false,
         by_client: false,
-        asks_again: false,
     }
 }
 

@@ -52,7 +52,8 @@ impl Care {
     /// answers. If so, [`Self::scout_back`] must follow.
     #[must_use]
     pub fn scout(&self) -> bool {
-        let taken = self.scouts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < SCOUTS_MAX).then_some(n + 1));
+        let taken =
+            self.scouts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < SCOUTS_MAX).then_some(n + 1));
         taken.is_ok()
     }
 

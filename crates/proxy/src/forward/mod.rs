@@ -11,11 +11,12 @@
 //!    - for free and once, on a new connection, if a used connection turned out to be closed;
 //!    - on another server where there is one, within the pool's retry budget and number of attempts, if connecting failed
 //!      or the connection broke before the answer;
-//!    - in the same way, where the service is known to fail and the answer does not come in half the time after which it is
-//!      late: half-dead services leave one request without an answer and serve the next;
+//!    - in the same way, but beside the first attempt, which may still win, where the service is known to fail and no answer
+//!      came in half the time after which it is late: half-dead services leave one request without an answer and serve the
+//!      next (`double`);
 //!
 //!    and in all cases only if no byte of the body is gone, and either the method (or the route) is idempotent or the
-//!    server cannot have seen the request. A server that is merely slow is not asked again.
+//!    server cannot have seen the request. A server that is merely slow while all is well is not asked again.
 //! 5. `answer`: the body streams back and holds the permit until the upstream has said all, or it is dropped. After
 //!    101 `tunnel` holds it. A body that breaks is broken for the client too.
 //!
@@ -30,6 +31,7 @@ mod balance;
 mod care;
 mod connect;
 mod counters;
+mod double;
 pub mod headers;
 pub mod health;
 mod inbound;
@@ -135,23 +137,6 @@ struct Call<'a> {
     watched: Option<Watched>,
 }
 
-/// An attempt that is being made. Where it is dropped, nobody waited for its answer any longer: that speaks against the
-/// server as a deadline does.
-struct Trying<'a> {
-    shared: &'a PoolShared,
-    server: usize,
-    ended: bool,
-}
-
-impl Drop for Trying<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.shared.note_failure(self.server, clock::now());
-            self.shared.counters().add_failure(Reason::UpstreamFirstByte);
-        }
-    }
-}
-
 /// An answer's head, and what its body will hold.
 struct Answered {
     answer: Response<Incoming>,
@@ -217,20 +202,11 @@ impl Forwarder {
                 return Err((Failure { reason: Reason::UpstreamUnhealthy, detail, server: None }, false));
             };
             tried |= 1 << server;
-            call.facts.server.set(Some(server));
-            call.facts.attempts.set(call.facts.attempts.get() + 1);
-            shared.counters().add(Count::Attempts);
-            let in_flight = shared.enter(server);
-            let begun = Instant::now();
-            let mut trying = Trying { shared, server, ended: false };
-            let again = || call.may_ask_again();
-            let until = attempt::Until { deadline: call.deadline, again: call.again_at().map(|at| (at, &again as _)) };
-            let tried_now = attempt::attempt(call.pool, &call.plan, server, fresh, &until, &call.facts).await;
-            trying.ended = true;
-            let failure = match tried_now {
+            let double::Tried { result, in_flight, server, took } = self.perhaps_two(call, server, fresh, tried).await;
+            let failure = match result {
                 Ok((answer, lease)) => {
                     shared.note_success(server);
-                    return Ok(Answered { answer, lease, in_flight, server, took: begun.elapsed() });
+                    return Ok(Answered { answer, lease, in_flight, server, took });
                 }
                 Err(failure) => failure,
             };
@@ -245,7 +221,7 @@ impl Forwarder {
                 shared.note_failure(server, clock::now());
                 shared.counters().add_failure(failure.reason);
             }
-            if !failure.asks_again && !call.may_retry(&failure) {
+            if !call.may_retry(&failure) {
                 let AttemptFailure { reason, detail, by_client, .. } = failure;
                 return Err((Failure { reason, detail, server: Some(shared.address(server).to_owned()) }, by_client));
             }
@@ -269,24 +245,6 @@ impl Call<'_> {
     /// says nothing against the server. Once a request, since the next attempt is on a `fresh` connection.
     fn is_stale(&self, failure: &AttemptFailure, fresh: bool) -> bool {
         failure.reused && !fresh && failure.reason == Reason::UpstreamProtocol && self.repeatable(failure)
-    }
-
-    /// When another attempt is worth more than waiting on, if the service is known to fail.
-    fn again_at(&self) -> Option<Instant> {
-        let watched = self.watched.as_ref()?;
-        let may = self.plan.repeatable && self.charged.get() == 0;
-        may.then(|| self.began + watched.late_after / 2)
-    }
-
-    /// Whether to give up an attempt that hangs for another; takes from the budget if so.
-    fn may_ask_again(&self) -> bool {
-        let failing = self.watched.as_ref().is_some_and(|watched| watched.care.is_failing());
-        let shared = self.pool.shared();
-        let attempts_max = shared.upstream().retry_attempts_max.min(UPSTREAM_ATTEMPTS_MAX);
-        failing
-            && attempts_max > self.charged.get() + 1
-            && !self.plan.inbound.consumed()
-            && shared.budget().withdraw(clock::now())
     }
 
     /// Whether to try again; takes from the budget if so.
