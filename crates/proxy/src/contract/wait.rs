@@ -5,6 +5,7 @@
 //! only reads waits beyond that time: the contract answers instead. Whoever sends something waits on, since it may arrive,
 //! until the service counts as down.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use super::serve::is_safe;
 use super::{Mode, OfService};
 use crate::classify::Class;
-use crate::forward::{Care, Failure, Outcome, Watched};
+use crate::forward::{Care, Facts, Failure, Outcome, Watched};
 use crate::setup::Setup;
 
 /// How often it is looked at whether the wait is over, once the answer is late.
@@ -53,10 +54,10 @@ impl Wait {
 
     fn is_over(&self, now: Instant, cut_at: Instant) -> bool {
         if self.reads {
-            now >= cut_at && self.of.care().is_failing()
-        } else {
-            matches!(self.of.now().mode, Mode::Away(_))
+            return now >= cut_at && self.of.care().is_failing();
         }
+        // An order of the operator's does not end what is under way.
+        self.of.now().mode == Mode::Away(Reason::ServiceDown)
     }
 }
 
@@ -103,7 +104,9 @@ pub(crate) async fn answer_in_time(
     }
     let detail = "no answer in the time that is usual, and the service is failing".to_owned();
     let failure = Failure { reason: Reason::UpstreamFirstByte, detail, server: None };
-    (Outcome { result: Err(failure), facts: Rc::default() }, true)
+    // The exchange keeps its own facts; that a server was asked is true of this request, too.
+    let facts = Facts { attempts: Cell::new(1), ..Facts::default() };
+    (Outcome { result: Err(failure), facts: Rc::new(facts) }, true)
 }
 
 /// An exchange that goes on to its end when the client goes away.
