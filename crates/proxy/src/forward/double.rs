@@ -52,7 +52,8 @@ impl Forwarder {
     /// Makes an attempt at `server`, and perhaps one at another: one that was not `tried` where there is one.
     pub(super) async fn perhaps_two(&self, call: &Call<'_>, server: usize, fresh: bool, tried: u64) -> Tried {
         let shared = call.pool.shared();
-        let mut blame = Blame { shared, server, lifted: false };
+        // Where nobody watches, it is dropped only with its worker.
+        let mut blame = Blame { shared, server, lifted: call.watched.is_none() };
         let first = one(call, server, fresh);
         let Some(mut look_at) = call.second_at() else {
             let done = first.await;
