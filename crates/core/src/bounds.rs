@@ -491,6 +491,10 @@ pub const CACHE_WRITES_WAITING_MAX: usize = 256;
 pub const CACHE_FILES_MAX: usize = CACHE_ENTRIES_MAX;
 /// Switches of services and routes that operators have ordered, in force at one time.
 pub const CONTRACT_ORDERS_MAX: usize = 1024;
+/// Requests to a failing service, which nobody waits for any more, that go on so that its answers are seen.
+pub const SCOUTS_MAX: u32 = 4;
+/// Bytes of the file in which they outlive a restart.
+pub const ORDER_FILE_BYTES_MAX: usize = 2 << 20;
 /// Bytes of why an operator ordered something.
 pub const BECAUSE_BYTES_MAX: usize = 300;
 

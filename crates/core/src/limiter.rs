@@ -9,6 +9,8 @@
 //!   baseline is learned anew and L goes back up (neither a slow upstream nor a costlier mix makes it collapse);
 //! - if throughput falls while concurrency grows, or is flat while times grow with it, L does not grow;
 //! - L grows only when it is used, and at most to five times what is in flight;
+//! - failures lower L by half at most within ten seconds: a service that hangs does so at any concurrency, and when it is
+//!   back L must not be long in growing;
 //! - the baseline ages upwards only while there is room, so that a lasting overload never becomes the normal.
 //!
 //! Known weakness: when an upstream gets much faster again amid an overload, L stays up to about five times the workers
@@ -116,6 +118,9 @@ pub struct Limiter {
     base_span_s: f32,
     base_room: bool,
     since_judged_s: f32,
+    /// How far failures may lower the limit, and for how long this holds already.
+    failures_floor: f32,
+    failures_run_s: f32,
     span_s: f32,
     completed: u32,
     errors: u32,
@@ -135,6 +140,8 @@ const BASE_SPAN_MAX_S: f32 = 3.0;
 const TOLERANCE: f32 = 1.1;
 /// Under lasting overload the baseline is put to the test this often, by a quarter less concurrency for about a second.
 const JUDGE_EVERY_S: f32 = 120.0;
+/// Failures halve the limit at most once in this time.
+const FAILURES_RUN_S: f32 = 10.0;
 
 impl Limiter {
     /// A limit at its initial value. `floors_sum` is the sum of the reserved lanes.
@@ -156,6 +163,8 @@ impl Limiter {
             base_span_s: 0.0,
             base_room: true,
             since_judged_s: 0.0,
+            failures_floor: 0.0,
+            failures_run_s: FAILURES_RUN_S,
             span_s: 0.0,
             completed: 0,
             errors: 0,
@@ -220,8 +229,12 @@ impl Limiter {
         let answers = self.completed as f32;
         let point = Point { inflight, answers, throughput: answers / self.span_s.max(1e-6), rtt_s };
         self.remember(point);
+        self.failures_run_s += self.span_s;
         if self.errors * 3 > self.completed + self.errors && bound {
-            self.set(self.limit * 0.9);
+            if self.failures_run_s >= FAILURES_RUN_S {
+                (self.failures_floor, self.failures_run_s) = (self.limit / 2.0, 0.0);
+            }
+            self.set((self.limit * 0.9).max(self.failures_floor.min(self.limit)));
             return;
         }
         let ratio = (TOLERANCE * base_s / now_s).min(1.0);

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 const PATIENCE: Patience = Patience { down_after: Duration::from_secs(5), up_after: Duration::from_secs(10) };
 const GOOD: Seen = Seen { good: 10, bad: 0, checked: None };
 const BAD: Seen = Seen { good: 0, bad: 10, checked: None };
+const ONE_BAD: Seen = Seen { good: 0, bad: 1, checked: None };
+const FEW_BAD: Seen = Seen { good: 95, bad: 5, checked: None };
 const MIXED: Seen = Seen { good: 7, bad: 3, checked: None };
 const NOTHING: Seen = Seen { good: 0, bad: 0, checked: None };
 const CHECK_GOOD: Seen = Seen { good: 0, bad: 0, checked: Some(true) };
@@ -28,14 +30,17 @@ fn check(name: &str, script: &[(Seen, u64, Health)]) {
 
 #[test]
 fn states_are_left_only_for_lasting_evidence() {
-    use Health::{Down, Recovering, Up};
-    check("a bad moment", &[(GOOD, 5, Up), (BAD, 4, Up), (GOOD, 1, Up), (BAD, 5, Up), (BAD, 1, Down)]);
-    check("half-dead is not down", &[(MIXED, 100, Up)]);
-    check("mixed does not end a run", &[(BAD, 3, Up), (MIXED, 2, Up), (BAD, 1, Down)]);
-    check("silence is no run", &[(BAD, 1, Up), (NOTHING, 60, Up), (BAD, 5, Up), (BAD, 1, Down)]);
+    use Health::{Down, Failing, Recovering, Up};
+    check("a bad moment", &[(GOOD, 5, Up), (BAD, 4, Failing), (GOOD, 1, Failing), (BAD, 5, Failing), (BAD, 1, Down)]);
+    check("half-dead is failing, not down", &[(GOOD, 5, Up), (MIXED, 1, Up), (MIXED, 99, Failing), (GOOD, 7, Up)]);
+    check("one failure among few is none", &[(GOOD, 5, Up), (ONE_BAD, 1, Up), (GOOD, 5, Up), (ONE_BAD, 1, Up)]);
+    check("a few in a hundred are no alarm", &[(FEW_BAD, 100, Up)]);
+    check("mixed does not end a run", &[(BAD, 3, Failing), (MIXED, 2, Failing), (BAD, 1, Down)]);
+    check("silence is no run", &[(BAD, 1, Failing), (NOTHING, 60, Up), (BAD, 5, Failing), (BAD, 1, Down)]);
     check("checks count where nobody asks", &[(CHECK_BAD, 6, Down), (CHECK_GOOD, 1, Recovering), (CHECK_GOOD, 10, Up)]);
     check("back", &[(BAD, 6, Down), (NOTHING, 100, Down), (GOOD, 1, Recovering), (GOOD, 9, Recovering), (GOOD, 1, Up)]);
     check("back in the night", &[(BAD, 6, Down), (CHECK_GOOD, 1, Recovering), (NOTHING, 10, Up)]);
+    check("one failure is no relapse", &[(BAD, 6, Down), (GOOD, 1, Recovering), (ONE_BAD, 1, Recovering)]);
     check(
         "relapses make it slower to believe",
         &[
@@ -51,6 +56,22 @@ fn states_are_left_only_for_lasting_evidence() {
             (GOOD, 1, Up),
         ],
     );
+}
+
+#[test]
+fn who_is_let_in_after_it_was_down_becomes_more_by_degrees() {
+    let mut machine = HealthMachine::new(Moment(0));
+    let at = |ms: u64| Moment(ms * 1000);
+    assert!(machine.share(at(0)) >= 1.0);
+    for s in 1..=6 {
+        machine.note(at(s * 1000), BAD, &PATIENCE);
+    }
+    assert_eq!((machine.health(), machine.share(at(6_000))), (Health::Down, 0.0));
+    machine.note(at(7_000), CHECK_GOOD, &PATIENCE);
+    let shares = [7_000, 7_400, 7_800, 8_200, 9_000].map(|ms| (machine.share(at(ms)) * 8.0).round());
+    assert_eq!(shares, [1.0, 2.0, 4.0, 8.0, 8.0]);
+    machine.note(at(9_000), BAD, &PATIENCE);
+    assert_eq!(machine.share(at(9_000)), 0.0, "a relapse shuts all out");
 }
 
 fn seen() -> impl Strategy<Value = Seen> {
@@ -71,8 +92,8 @@ proptest! {
             if mostly_bad && bad_since.is_none() { bad_since = Some(now_ms); }
             let after = machine.note(Moment(now_ms * 1000), seen, &PATIENCE);
             match (before, after) {
-                (Health::Up, Health::Recovering) | (Health::Down, Health::Up) => prop_assert!(false, "{before:?} -> {after:?}"),
-                (Health::Up, Health::Down) => {
+                (Health::Up | Health::Failing, Health::Recovering) | (Health::Down, Health::Up | Health::Failing) => prop_assert!(false, "{before:?} -> {after:?}"),
+                (Health::Up | Health::Failing, Health::Down) => {
                     prop_assert!(mostly_bad);
                     prop_assert!(now_ms - bad_since.unwrap_or(now_ms) >= 5000);
                 }
@@ -84,7 +105,8 @@ proptest! {
                 _ => {}
             }
             let mostly_good = seen.good + seen.bad > 0 && seen.bad <= (seen.good + seen.bad) / 10;
-            if after != Health::Up || mostly_good || (seen.good + seen.bad == 0 && seen.checked == Some(true)) { bad_since = None; }
+            if !matches!(after, Health::Up | Health::Failing) || mostly_good || (seen.good + seen.bad == 0 && seen.checked == Some(true)) { bad_since = None; }
+            prop_assert!((0.0..=1.0).contains(&machine.share(Moment(now_ms * 1000))));
             before = after;
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use guichet_core::sim::{Arrival, Rng, Upstream, UpstreamModel};
-use guichet_core::{Gauge, Limiter, LimiterConfig, LimiterSample, Moment, RttHistogram};
+use guichet_core::{Gauge, Level, Limiter, LimiterConfig, LimiterSample, Moment, RttHistogram};
 
 /// A stretch of the play: how long, how many requests a second, with how many workers and seconds of work.
 #[derive(Clone, Copy)]
@@ -236,6 +236,29 @@ fn stays_where_it_is_while_there_is_room() {
         let seen = play(UpstreamModel::steady(32), CONFIG, true, seed, &plan);
         assert!(seen[0].limit_min >= 18 && seen[0].limit_max <= 40, "seed {seed}: {seen:?}");
     }
+}
+
+#[test]
+fn a_service_that_hangs_does_not_take_the_limit_with_it() {
+    let mut limiter = Limiter::new(LimiterConfig { initial: 64, min: 2, max: 256 }, 0);
+    let mut rtt = RttHistogram::default();
+    rtt.add(Duration::from_millis(20));
+    let mut play = |seconds: u32, completed: u32, errors: u32| {
+        for _ in 0..seconds * 10 {
+            let inflight = Level { mean: limiter.limit() as f32, max: limiter.limit() };
+            let span = Duration::from_millis(100);
+            limiter.update(&LimiterSample { span, completed, errors, rtt: &rtt, inflight, queued_max: 5 });
+        }
+        limiter.limit()
+    };
+    let before = play(2, 40, 0);
+    let hung = play(8, 10, 30);
+    assert!(hung * 2 + 2 >= before && hung < before, "{before} -> {hung}");
+    // What lasts is believed in the end.
+    let lasting = play(30, 10, 30);
+    assert!(lasting * 4 < before, "{lasting}");
+    let back = play(8, 40, 0);
+    assert!(back >= 2 * lasting, "{lasting} -> {back}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::orders::Order;
 use crate::publish::{Target, Troubles, keep};
 use crate::render::View;
 use crate::sign::Key;
+use crate::tally::{Counts, Tally};
 use crate::watch::{Reading, Watch};
 use crate::webhook::{Subscribers, Webhook};
 
@@ -97,6 +98,7 @@ pub struct Notices {
     sites: watch::Sender<Site>,
     known: watch::Receiver<Arc<Known>>,
     troubles: Troubles,
+    tally: Tally,
     door: Option<Door>,
     public_key: String,
     /// Seconds after which something is wrong where nothing was drawn.
@@ -128,7 +130,7 @@ impl Notices {
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", place.directory.display())))?;
         let key = Key::load_or_make(&place.key)
             .map_err(|e| io::Error::new(e.kind(), format!("the key {}: {e}", place.key.display())))?;
-        let troubles = Troubles::default();
+        let (troubles, tally) = (Troubles::default(), Tally::default());
         let (journal, read, mended) = Journal::open_or_mend(&place.journal())?;
         if let Some(why) = mended {
             troubles.begin("the journal was damaged", &why);
@@ -150,12 +152,13 @@ impl Notices {
             key,
             troubles: troubles.clone(),
             settle_s: place.settle_s,
-            subscribers: Subscribers::start(place.webhooks, &troubles)?,
+            subscribers: Subscribers::start(place.webhooks, &troubles, &tally)?,
+            tally: tally.clone(),
         };
         keeper.look(now);
         let (editions, seen) = watch::channel(Arc::new(keeper.edition(now)?));
         let door = place.listen.map(|listen| Door::open(listen, seen.clone())).transpose()?;
-        publisher(place.targets, &seen, &troubles)?;
+        publisher(place.targets, &seen, &troubles, &tally)?;
         let (orders, ordered) = mpsc::channel(ORDERS_WAITING_MAX);
         let (sites, sites_seen) = watch::channel(site);
         let (tell, known) = watch::channel(Arc::new(keeper.known(Some(now))));
@@ -165,7 +168,7 @@ impl Notices {
             runtime.block_on(keeper.run(ordered, sites_seen, &editions, &tell, sign_of_life));
         })?;
         let late_s = 2 * i64::try_from(sign_of_life.as_secs()).unwrap_or(i64::MAX / 2);
-        Ok(Self { orders, sites, known, troubles, door, public_key, late_s })
+        Ok(Self { orders, sites, known, troubles, tally, door, public_key, late_s })
     }
 
     /// Gives an order, and waits until it is on the disk.
@@ -187,6 +190,12 @@ impl Notices {
     #[must_use]
     pub fn known(&self) -> Arc<Known> {
         self.known.borrow().clone()
+    }
+
+    /// What was drawn, written, published and sent since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.tally.counts()
     }
 
     /// What does not work as it should and refuses no user, in words.
@@ -214,13 +223,18 @@ impl Notices {
 }
 
 /// The thread on which editions go to their places: a slow disk or server holds up nobody else.
-fn publisher(targets: Vec<Target>, seen: &watch::Receiver<Arc<Edition>>, troubles: &Troubles) -> io::Result<()> {
+fn publisher(
+    targets: Vec<Target>,
+    seen: &watch::Receiver<Arc<Edition>>,
+    troubles: &Troubles,
+    tally: &Tally,
+) -> io::Result<()> {
     for target in targets {
-        let (seen, troubles) = (seen.clone(), troubles.clone());
+        let (seen, troubles, tally) = (seen.clone(), troubles.clone(), tally.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new()
             .name("guichet-publish".into())
-            .spawn(move || runtime.block_on(keep(target, seen, troubles)))?;
+            .spawn(move || runtime.block_on(keep(target, seen, troubles, tally)))?;
     }
     Ok(())
 }
@@ -236,6 +250,7 @@ struct Keeper {
     troubles: Troubles,
     settle_s: u32,
     subscribers: Subscribers,
+    tally: Tally,
 }
 
 impl Keeper {
@@ -280,6 +295,7 @@ impl Keeper {
                     Ok(edition) => {
                         self.troubles.end("the page");
                         drawn_at = now;
+                        self.tally.note(|counts| counts.editions += 1);
                         editions.send_replace(Arc::new(edition));
                     }
                     Err(error) => self.troubles.begin("the page", &error.to_string()),
@@ -335,6 +351,7 @@ impl Keeper {
             }
         }
         self.board.apply(entry);
+        self.tally.note(|counts| counts.revisions += 1);
         if let Entry::Opened(Notice { id, .. }) | Entry::Revised { id, .. } = entry
             && let Some(notice) = self.board.notice(*id)
         {

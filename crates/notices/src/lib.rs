@@ -14,6 +14,7 @@ mod orders;
 pub mod publish;
 pub mod render;
 pub mod sign;
+pub mod tally;
 pub mod watch;
 pub mod webhook;
 

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::bounds::MESSAGES_WAITING_MAX;
 use crate::model::{Notice, Site};
 use crate::publish::Troubles;
+use crate::tally::Tally;
 
 /// How long one try may take.
 const TRY_WITHIN: Duration = Duration::from_secs(10);
@@ -46,6 +47,7 @@ struct Message {
 pub(crate) struct Subscribers {
     hooks: Vec<(String, mpsc::Sender<Arc<Message>>)>,
     troubles: Troubles,
+    tally: Tally,
 }
 
 impl Subscribers {
@@ -53,26 +55,29 @@ impl Subscribers {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn start(hooks: Vec<Webhook>, troubles: &Troubles) -> std::io::Result<Self> {
+    pub(crate) fn start(hooks: Vec<Webhook>, troubles: &Troubles, tally: &Tally) -> std::io::Result<Self> {
         let mut ways = Vec::new();
         let mut ends = Vec::new();
         for hook in hooks {
             let (way, end) = mpsc::channel(MESSAGES_WAITING_MAX);
-            ways.push((name(&hook), way));
+            tally.note(|counts| {
+                counts.webhooks.entry(host(&hook).to_owned()).or_default();
+            });
+            ways.push((host(&hook).to_owned(), way));
             ends.push((hook, end));
         }
         if !ends.is_empty() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let troubles = troubles.clone();
+            let (troubles, tally) = (troubles.clone(), tally.clone());
             std::thread::Builder::new().name("guichet-webhooks".into()).spawn(move || {
                 let local = tokio::task::LocalSet::new();
                 for (hook, end) in ends {
-                    local.spawn_local(deliver(hook, end, troubles.clone()));
+                    local.spawn_local(deliver(hook, end, troubles.clone(), tally.clone()));
                 }
                 runtime.block_on(local);
             })?;
         }
-        Ok(Self { hooks: ways, troubles: troubles.clone() })
+        Ok(Self { hooks: ways, troubles: troubles.clone(), tally: tally.clone() })
     }
 
     /// Tells everybody of the last revision of a notice. Never waits.
@@ -88,19 +93,23 @@ impl Subscribers {
             },
         });
         let message = Arc::new(Message { id, body: body.to_string() });
-        for (name, way) in &self.hooks {
+        for (host, way) in &self.hooks {
             if way.try_send(message.clone()).is_err() {
                 let why = format!("more than {MESSAGES_WAITING_MAX} messages wait; message {} was dropped", message.id);
-                self.troubles.begin(name, &why);
+                self.tally.note(|counts| counts.webhooks.entry(host.clone()).or_default().lost += 1);
+                self.troubles.begin(&name(host), &why);
             }
         }
     }
 }
 
 /// How messages name it: without what may be secret in the path.
-fn name(hook: &Webhook) -> String {
-    let host = hook.url.split('/').nth(2).unwrap_or_default();
+fn name(host: &str) -> String {
     format!("the webhook at {host}")
+}
+
+fn host(hook: &Webhook) -> &str {
+    hook.url.split('/').nth(2).unwrap_or_default()
 }
 
 /// What a subscriber verifies: `t=SECONDS,v1=HEX`, where HEX is HMAC-SHA-256 of the seconds, a full stop and the body.
@@ -112,8 +121,8 @@ pub fn signature(secret: &[u8], second: i64, body: &str) -> String {
     format!("t={second},v1={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-async fn deliver(hook: Webhook, mut messages: mpsc::Receiver<Arc<Message>>, troubles: Troubles) {
-    let name = name(&hook);
+async fn deliver(hook: Webhook, mut messages: mpsc::Receiver<Arc<Message>>, troubles: Troubles, tally: Tally) {
+    let (host, name) = (host(&hook).to_owned(), name(host(&hook)));
     let client = reqwest::Client::builder().timeout(TRY_WITHIN).redirect(reqwest::redirect::Policy::none()).build();
     let client = match client {
         Ok(client) => client,
@@ -122,13 +131,16 @@ async fn deliver(hook: Webhook, mut messages: mpsc::Receiver<Arc<Message>>, trou
     while let Some(message) = messages.recv().await {
         let mut pauses = PAUSES_S.iter();
         loop {
-            match post(&client, &hook, &message).await {
+            let posted = post(&client, &hook, &message).await;
+            tally.note(|counts| counts.webhooks.entry(host.clone()).or_default().note(posted.is_ok()));
+            match posted {
                 Ok(()) => {
                     troubles.end(&name);
                     break;
                 }
                 Err(why) => {
                     let Some(pause) = pauses.next() else {
+                        tally.note(|counts| counts.webhooks.entry(host.clone()).or_default().lost += 1);
                         troubles.begin(&name, &format!("message {} was given up: {why}", message.id));
                         break;
                     };

@@ -3,9 +3,7 @@
 //! Each stage consumes the type of the stage before. `listen` calls [`serve`] for each request of a connection that
 //! may exist; `record` is the [`Trail`], which writes down every request however it ends.
 
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use guichet_core::bounds::{ANSWER_AHEAD_BYTES_MAX, REQUEST_AHEAD_BYTES_MAX};
@@ -21,7 +19,7 @@ use crate::body::Body;
 use crate::classify::{Class, Classified, classify, covers};
 use crate::config::UpstreamProtocol;
 use crate::connection::Connection;
-use crate::contract::{self, After, Came, Course, Going, Refetch};
+use crate::contract::{self, After, Came, Course, Going, Refetch, Wait};
 use crate::desk::Desk as _;
 use crate::forward::{Arrival, BodyBounds, Forwarder, Job, Outcome, Scheme};
 use crate::identify::{Accepted, PROOF_COOKIE, identify, issued, set_own};
@@ -84,7 +82,8 @@ pub(crate) async fn serve(
     }
 
     let accepted = &mut classified.identified.accepted;
-    let came = Came { over_tls: trail.over_tls(), with_body: !accepted.body.is_end_stream() };
+    let lot = contract::lot(classified.identified.client);
+    let came = Came { over_tls: trail.over_tls(), with_body: !accepted.body.is_end_stream(), lot };
     let going = match contract::before(&setup.shared, &classified.class, &mut accepted.head, came).await {
         Course::Forward(going) => going,
         Course::Refused(reason) => return trail.refuse(reason),
@@ -137,12 +136,12 @@ async fn go(
 
     let class = classified.class.clone();
     trail.write_trace(&mut classified.identified.accepted.head.headers);
-    let outcome = forward(setup, trail.id(), permit, classified).await;
+    let (outcome, late) = forward(setup, trail.id(), permit, classified, trail.waited()).await;
     trail.note_facts(outcome.facts);
     let response = match outcome.result {
         Ok(response) => response,
         Err(failure) => {
-            if failure.reason.fault() == Fault::Upstream {
+            if failure.reason.fault() == Fault::Upstream && !late {
                 setup.shared.of_services[class.service_position].note(false);
             }
             return instead(setup, trail, &going, failure.reason);
@@ -150,7 +149,7 @@ async fn go(
     };
     let mut response = match contract::after(&setup.shared, &class, &going, response) {
         After::Pass(response) => response,
-        After::Refuse(reason) => return trail.refuse(reason),
+        After::Refuse(reason, status) => return trail.refuse_as(reason, status),
         After::Instead(response, told) => {
             trail.note_told(told);
             return trail.follow(response);
@@ -191,11 +190,11 @@ async fn revalidate(
     let Ok(permit) = verdict.permit else { return };
     let class = classified.class.clone();
     let going = refetch.going(&mut classified.identified.accepted.head);
-    let outcome = forward(&setup, id, permit, classified).await;
+    let (outcome, late) = forward(&setup, id, permit, classified, Duration::ZERO).await;
     let answered = match outcome.result {
         Ok(response) => response,
         Err(failure) => {
-            if failure.reason.fault() == Fault::Upstream {
+            if failure.reason.fault() == Fault::Upstream && !late {
                 setup.shared.of_services[class.service_position].note(false);
             }
             return;
@@ -305,10 +304,19 @@ async fn take_answer(worker: &Worker, response: Response<Body>) -> Result<Respon
     }
 }
 
-/// Makes the job out of what was found out, and lets `forward` do it.
-async fn forward(setup: &Rc<WorkerSetup>, id: RequestId, permit: Permit, classified: Classified) -> Outcome {
+/// Makes the job out of what was found out, and lets `forward` do it. Whether the answer was late, too: then that is counted.
+/// `waited`: how long the visitor has been kept waiting.
+async fn forward(
+    setup: &Rc<WorkerSetup>,
+    id: RequestId,
+    permit: Permit,
+    classified: Classified,
+    waited: Duration,
+) -> (Outcome, bool) {
     let Classified { identified, class } = classified;
     let accepted = identified.accepted;
+    let with_body = !accepted.body.is_end_stream();
+    let wait = Wait::of(&setup.shared, &class, &accepted.head, with_body, waited);
     let limits = &setup.shared.config.limits;
     let id = id.to_string();
     let job = Job {
@@ -328,11 +336,12 @@ async fn forward(setup: &Rc<WorkerSetup>, id: RequestId, permit: Permit, classif
             rate_bytes_s_min: limits.body_rate_bytes_s_min,
             grace: limits.body_grace,
         },
+        watched: wait.as_ref().and_then(Wait::watched),
         cookies_hidden: COOKIES_HIDDEN,
     };
     let request = Request::from_parts(accepted.head, accepted.body);
     let forwarder = setup.forwarder.clone();
-    Lingering::new(async move { exchange(&forwarder, permit, job, request).await }).await
+    contract::answer_in_time(async move { exchange(&forwarder, permit, job, request).await }, wait).await
 }
 
 async fn exchange(forwarder: &Forwarder, permit: Permit, job: Job, request: Request<ClientBody>) -> Outcome {
@@ -354,39 +363,5 @@ fn prove_session(setup: &WorkerSetup, trail: &Trail, class: &Class, response: &m
     };
     if let Some(proof) = proof {
         set_own(response.headers_mut(), PROOF_COOKIE, &proof, rule.life.as_secs(), trail.over_tls());
-    }
-}
-
-/// An exchange that goes on to its end when the client goes away.
-///
-/// A service does not notice that nobody waits any more: it works on. So the slot must stay taken, or clients that
-/// cancel (as in a rapid reset) would put far more work on a service than its limit allows. The exchange has deadlines
-/// of its own, so this ends.
-struct Lingering<F: Future + 'static>(Option<Pin<Box<F>>>);
-
-impl<F: Future + 'static> Lingering<F> {
-    fn new(exchange: F) -> Self {
-        Self(Some(Box::pin(exchange)))
-    }
-}
-
-impl<F: Future + 'static> Future for Lingering<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(exchange) = self.0.as_mut() else { return Poll::Pending };
-        let polled = exchange.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.0 = None;
-        }
-        polled
-    }
-}
-
-impl<F: Future + 'static> Drop for Lingering<F> {
-    fn drop(&mut self) {
-        if let Some(exchange) = self.0.take() {
-            tokio::task::spawn_local(exchange);
-        }
     }
 }

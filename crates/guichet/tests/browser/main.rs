@@ -3,6 +3,7 @@
 
 mod bank;
 mod chromium;
+mod contracts;
 #[expect(dead_code, reason = "this test needs a part of the house")]
 #[path = "../e2e/house.rs"]
 mod house;

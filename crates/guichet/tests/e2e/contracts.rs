@@ -154,7 +154,7 @@ fn a_dead_service_gives_kept_answers_then_its_page_and_comes_back_by_itself() {
     let french = news.get("/elsewhere", &["-H", "Accept-Language: fr"]);
     assert!(french.contains("injoignable") && french.contains("Guichet de poste"), "{french}");
     let (_, states) = news.house.admin_get("/contracts");
-    assert!(states.contains("\"stale\""), "{states}");
+    assert!(states.contains("\"state\": \"stale\""), "{states}");
     let problem = news.get("/elsewhere", &["-H", "Accept: application/json"]);
     assert_eq!(field(&problem, "content-type"), Some("application/problem+json"), "{problem}");
     let body: serde_json::Value = serde_json::from_str(problem.split("\r\n\r\n").nth(1).unwrap()).expect("JSON");
@@ -182,7 +182,9 @@ fn errors_count_as_failures_and_the_service_is_spared_while_it_is_down() {
     news.set(FAILING);
     // An error for one page is the service's own answer.
     assert!(is(&news.get("/elsewhere", &[]), 500));
-    news.until("/elsewhere", "down", |answer| is(answer, 503) && answer.contains("Post-office counter"));
+    // Those that last are the contract's page, first because it is failing, then because it is down.
+    news.until("/elsewhere", "failing", |answer| is(answer, 503) && answer.contains("Post-office counter"));
+    news.until("/elsewhere", "down", |_| news.house.admin_get("/contracts").1.contains("\"state\": \"stale\""));
     let asked = news.asked("/elsewhere").len();
     for _ in 0..20 {
         assert!(is(&news.get("/elsewhere", &[]), 503));
@@ -227,6 +229,35 @@ fn operators_put_a_service_in_a_state_and_it_ends() {
     assert!(is(&news.get("/x", &[]), 200), "the rest goes on");
     news.house.ordered(&["switch-off", "news", "/search", "--on"]);
     news.until("/search?q=a", "on again", |answer| is(answer, 200));
+}
+
+#[test]
+fn orders_outlive_a_restart_and_a_damaged_file_orders_nothing() {
+    let mut news = News::open("");
+    news.house.ordered(&["service", "news", "read-only", "--for", "1h", "--because", "works"]);
+    news.house.ordered(&["switch-off", "news", "/search", "--for", "1h"]);
+    let restart = |news: &mut News, before: &dyn Fn(&std::path::Path)| {
+        news.house.guichet.signal(Signal::SIGKILL);
+        news.house.guichet.wait(Duration::from_secs(10));
+        before(&news.house.dir.path().join("orders"));
+        news.house.guichet = start_guichet(&news.house.config, news.house.dir.path());
+        news.until("/x", "served again", |answer| is(answer, 200));
+    };
+    restart(&mut news, &|_| {});
+    news.until("/search?q=a", "off still", |answer| is(answer, 503) && answer.contains("Search is switched off"));
+    assert!(is(&news.get("/x", &["-d", "a=1"]), 503), "read-only still");
+    assert!(news.house.ordered(&["service", "list"]).contains("works"));
+
+    restart(&mut news, &|file| {
+        let mut bytes = std::fs::read(file).unwrap();
+        bytes.truncate(bytes.len() / 2);
+        std::fs::write(file, bytes).unwrap();
+    });
+    assert!(is(&news.get("/x", &["-d", "a=1"]), 200));
+    let (_, status) = news.house.admin_get("/status");
+    assert!(status.contains("none of them holds") && status.contains("orders.damaged"), "{status}");
+    news.house.ordered(&["service", "news", "shut", "--for", "1h"]);
+    assert!(!news.house.admin_get("/status").1.contains("none of them holds"), "the next order heals it");
 }
 
 #[test]

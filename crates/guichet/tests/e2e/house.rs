@@ -269,6 +269,7 @@ pub(crate) fn config_text(dir: &Path, http: u16, https: u16, admin: u16, estate_
         r#"[node]
 workers = 2
 drain_s = 10
+orders_file = "orders"
 
 [admin]
 listen = "127.0.0.1:{admin}"

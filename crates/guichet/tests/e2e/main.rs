@@ -2,6 +2,8 @@
 
 mod connections;
 mod contracts;
+mod contracts_failing;
+mod contracts_ways;
 mod demo;
 mod house;
 mod mitigations;

@@ -93,6 +93,16 @@ fn a_dead_service_is_on_the_page_and_comes_off_it_by_itself() {
     let open = || summary(port)["incidents"].as_array().map_or(0, Vec::len);
     wait("a notice opened by itself", PATIENCE, || visit(&house), || open() >= 1);
     // It says what else works, in both languages, and whose words these are.
+    let (_, metrics) = house.admin_get("/metrics");
+    for figure in [
+        "guichet_notices_age_seconds ",
+        "guichet_notices_published_total{place=\"the folder ",
+        "guichet_notices_publish_failed_total{place=\"the folder ",
+    ] {
+        assert!(metrics.contains(figure), "{figure}: {metrics}");
+    }
+    let revisions = metrics.lines().find_map(|line| line.strip_prefix("guichet_notices_revisions_total "));
+    assert!(revisions.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count >= 1), "{revisions:?}");
     let (fr, en) = (fetch(port, ""), fetch(port, "index.en.html"));
     assert!(
         fr.contains("Bureau de poste") && fr.contains("de 9 h à 17 h") && fr.contains("Constat automatique"),

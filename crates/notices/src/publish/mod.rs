@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::edition::Edition;
+use crate::tally::Tally;
 
 /// The first pause after a failure; it doubles up to [`PAUSE_LONGEST`].
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
@@ -71,8 +72,17 @@ impl Troubles {
 }
 
 /// Publishes every edition that comes to one place, until the sender is gone.
-pub async fn keep(target: Target, mut editions: watch::Receiver<Arc<Edition>>, troubles: Troubles) {
+pub(crate) async fn keep(
+    target: Target,
+    mut editions: watch::Receiver<Arc<Edition>>,
+    troubles: Troubles,
+    tally: Tally,
+) {
     let name = target.name();
+    // It is shown before the first try has ended, too.
+    tally.note(|counts| {
+        counts.places.entry(name.clone()).or_default();
+    });
     let mut pause = PAUSE_FIRST;
     loop {
         let edition = editions.borrow_and_update().clone();
@@ -84,6 +94,7 @@ pub async fn keep(target: Target, mut editions: watch::Receiver<Arc<Edition>>, t
             },
             Target::Command(words) => command::publish(words, &edition).await,
         };
+        tally.note(|counts| counts.places.entry(name.clone()).or_default().note(published.is_ok()));
         match published {
             Ok(()) => {
                 troubles.end(&name);

@@ -85,6 +85,8 @@ pub struct Node {
     pub requests_in_flight_max: usize,
     /// The secret behind keyed hashes and session signatures; `None`: random at start.
     pub seed: Option<Secret>,
+    /// Where operators' orders outlive a restart; `None`: nowhere.
+    pub orders_file: Option<PathBuf>,
 }
 
 /// 32 bytes that are never printed.

@@ -82,10 +82,14 @@ pub struct Contract {
     pub fallback: Fallback,
     /// For how long an answer is served beyond its time while the service fails.
     pub stale_if_error: Duration,
+    /// Statuses of answers that count as failures of the service.
+    pub failures: Vec<u16>,
     /// For how long, while a newer one is fetched.
     pub stale_while_revalidate: Duration,
     /// Whether it turns read-only by itself while one that it needs is away.
     pub read_only: bool,
+    /// How long a visitor who reads is kept waiting at least while the service fails; zero: as long as its pool allows.
+    pub patience: Duration,
     /// How long nothing but failures is seen until it is down.
     pub down_after: Duration,
     /// How long nothing but good answers is seen until it is up.

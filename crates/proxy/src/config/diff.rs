@@ -34,6 +34,7 @@ impl Config {
         let mut changes = Changes(Vec::new());
         changes.note("node.workers", Effect::Restart, &old.node.workers, &new.node.workers);
         changes.note("node.seed", Effect::Restart, &old.node.seed, &new.node.seed);
+        changes.note("node.orders_file", Effect::Restart, &old.node.orders_file, &new.node.orders_file);
         changes.note("node.drain_s", Effect::Reload, &old.node.drain, &new.node.drain);
         let most = |c: &Self| (c.node.connections_max, c.node.requests_in_flight_max);
         changes.note("node maxima", Effect::Reload, &most(old), &most(new));

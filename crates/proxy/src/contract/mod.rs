@@ -5,26 +5,32 @@
 //! publishes states and pages when something changed.
 
 mod cache;
+mod order_file;
 mod orders;
 mod pages;
 mod serve;
 mod state;
+mod wait;
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 pub use cache::{CacheCounts, Store};
 pub use pages::{Pages, Topic};
-pub(crate) use serve::{After, Came, Course, Going, Refetch, after, before, failed, keep};
+pub(crate) use serve::{After, Came, Course, Going, Refetch, after, before, failed, keep, lot};
 pub use state::{By, Mode, Off, Ordered, ServiceState, State};
+pub(crate) use wait::{Wait, answer_in_time};
 pub(crate) use watch::watch;
 
 use crate::clock;
 use crate::config::{Cache, Config, Service};
+use crate::forward::Care;
+use order_file::OrderFile;
 use orders::Orders;
 
 /// How answers came about that no service gave.
@@ -36,6 +42,8 @@ pub enum Told {
     Stale,
     /// The page, redirect or document of the contract.
     Fallback,
+    /// The same where there was no room.
+    Full,
     /// Refused because the service can be read only.
     ReadOnly,
     /// Refused because the feature is off.
@@ -44,7 +52,7 @@ pub enum Told {
 
 impl Told {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Fallback, Self::ReadOnly, Self::Off];
+    pub const ALL: [Self; 6] = [Self::Hit, Self::Stale, Self::Fallback, Self::Full, Self::ReadOnly, Self::Off];
 
     /// The name in log and metrics.
     #[must_use]
@@ -53,6 +61,7 @@ impl Told {
             Self::Hit => "hit",
             Self::Stale => "stale",
             Self::Fallback => "fallback",
+            Self::Full => "full",
             Self::ReadOnly => "read-only",
             Self::Off => "switched-off",
         }
@@ -67,6 +76,10 @@ pub struct OfService {
     bad: AtomicU64,
     /// Answers by how they came about.
     told: [AtomicU64; Told::ALL.len()],
+    /// While it recovers: of 65,536 visitors, those who are not let in yet.
+    kept_out: AtomicU32,
+    /// How soon it answers.
+    care: Arc<Care>,
     now: ArcSwap<Now>,
 }
 
@@ -81,6 +94,18 @@ impl OfService {
     pub fn note(&self, good: bool) {
         let counter = if good { &self.good } else { &self.bad };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How soon it answers, and whether it is known to fail.
+    #[must_use]
+    pub fn care(&self) -> &Arc<Care> {
+        &self.care
+    }
+
+    /// Whether a visitor is let in while the service recovers; `lot` stays the same for the same visitor, so whoever is in
+    /// stays in.
+    fn lets_in(&self, lot: u16) -> bool {
+        u32::from(lot) >= self.kept_out.load(Ordering::Relaxed)
     }
 
     /// The contract answered.
@@ -104,19 +129,23 @@ pub struct Now {
     pub away: Option<Arc<Pages>>,
     /// What is told where it can be read only.
     pub read_only: Option<Arc<Pages>>,
+    /// What is told where it has no room for a request.
+    pub full: Option<Arc<Pages>>,
     /// Features that are off: positions of routes, and what is told.
     pub off: Vec<(usize, Option<Arc<Pages>>)>,
 }
 
 impl Default for Now {
     fn default() -> Self {
-        Self { mode: Mode::Open, away: None, read_only: None, off: Vec::new() }
+        Self { mode: Mode::Open, away: None, read_only: None, full: None, off: Vec::new() }
     }
 }
 
 /// What all configurations of a node share of contracts.
 pub struct Contracts {
     orders: Mutex<Orders>,
+    /// Taken before the orders by whoever changes them, and never while a request waits.
+    file: Mutex<OrderFile>,
     states: ArcSwap<Vec<ServiceState>>,
     services: ArcSwap<Vec<(String, Arc<OfService>)>>,
     /// Kept answers.
@@ -126,16 +155,39 @@ pub struct Contracts {
 }
 
 impl Contracts {
-    /// With a store of this size.
+    /// With a store of this size, and the orders of that file.
     #[must_use]
-    pub fn new(cache: &Cache) -> Self {
+    pub fn new(cache: &Cache, orders: Option<PathBuf>) -> Self {
+        let (file, orders) = OrderFile::open(orders);
         Self {
-            orders: Mutex::default(),
+            orders: Mutex::new(orders),
+            file: Mutex::new(file),
             states: ArcSwap::default(),
             services: ArcSwap::default(),
             store: Store::open(cache),
             changed: tokio::sync::Notify::new(),
         }
+    }
+
+    /// What does not work as it should and refuses no user, in words.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<String> {
+        self.file.lock().trouble().into_iter().chain(self.store.degraded()).collect()
+    }
+
+    /// Changes the orders, and puts them into the file where something was changed.
+    fn change(&self, with: impl FnOnce(&mut Orders) -> bool) -> bool {
+        let mut file = self.file.lock();
+        let (changed, orders) = {
+            let mut orders = self.orders.lock();
+            orders.expire(clock::unix_s());
+            (with(&mut orders), orders.clone())
+        };
+        if changed {
+            file.write(&orders);
+        }
+        self.changed.notify_one();
+        changed
     }
 
     /// The state of every service, in the order of the configuration: an immutable snapshot.
@@ -152,30 +204,22 @@ impl Contracts {
 
     /// Puts a service in a state until then. False: there are too many orders.
     pub fn order(&self, service: &str, what: Ordered, until_unix_s: u64, because: &str) -> bool {
-        let taken = self.orders.lock().set(service, what, clock::unix_s(), until_unix_s, because);
-        self.changed.notify_one();
-        taken
+        self.change(|orders| orders.set(service, what, clock::unix_s(), until_unix_s, because))
     }
 
     /// Takes the order for a service back: what is measured holds again. False: there was none.
     pub fn end_order(&self, service: &str) -> bool {
-        let ended = self.orders.lock().end(service);
-        self.changed.notify_one();
-        ended
+        self.change(|orders| orders.end(service))
     }
 
     /// Switches a route off until then. False: there are too many orders.
     pub fn switch_off(&self, service: &str, route: &str, until_unix_s: u64, because: &str) -> bool {
-        let taken = self.orders.lock().switch_off(service, route, clock::unix_s(), until_unix_s, because);
-        self.changed.notify_one();
-        taken
+        self.change(|orders| orders.switch_off(service, route, clock::unix_s(), until_unix_s, because))
     }
 
     /// Switches a route on again. False: it was not off by order.
     pub fn switch_on(&self, service: &str, route: &str) -> bool {
-        let ended = self.orders.lock().switch_on(service, route);
-        self.changed.notify_one();
-        ended
+        self.change(|orders| orders.switch_on(service, route))
     }
 }
 

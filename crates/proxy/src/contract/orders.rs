@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use guichet_core::bounds::{BECAUSE_BYTES_MAX, CONTRACT_ORDERS_MAX};
 
+use serde::{Deserialize, Serialize};
+
 use super::state::{By, Ordered};
 
 /// One order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Order<T> {
     what: T,
     since_unix_s: u64,
@@ -21,12 +24,35 @@ impl<T> Order<T> {
     }
 }
 
-/// The orders in force. They outlive a reload, not a restart.
-#[derive(Debug, Default)]
+/// The orders in force. They outlive a reload, and a restart where there is a file for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Orders {
+    #[serde(with = "listed")]
     services: BTreeMap<String, Order<Ordered>>,
     /// By service and path of the route.
+    #[serde(with = "listed")]
     routes: BTreeMap<(String, String), Order<()>>,
+}
+
+/// As a list of pairs: JSON has no other keys than texts.
+mod listed {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Ok(Vec::<(K, V)>::deserialize(from)?.into_iter().collect())
+    }
 }
 
 impl Orders {
@@ -59,6 +85,11 @@ impl Orders {
     /// Switches a route on again; false if it was not off by order.
     pub(super) fn switch_on(&mut self, service: &str, route: &str) -> bool {
         self.routes.remove(&(service.to_owned(), route.to_owned())).is_some()
+    }
+
+    /// Whether there are no more than there may be, in a file that anybody may have written.
+    pub(super) fn is_within_bounds(&self) -> bool {
+        self.services.len() + self.routes.len() <= CONTRACT_ORDERS_MAX
     }
 
     fn has_room(&self) -> bool {

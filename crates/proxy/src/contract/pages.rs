@@ -28,6 +28,8 @@ pub enum Topic {
     Away,
     /// It can be read only.
     ReadOnly,
+    /// It has no room for this request.
+    Full,
     /// A feature is off.
     Off,
 }
@@ -70,14 +72,21 @@ impl Pages {
         let (redirect, own) = match (topic, &scene.contract.fallback) {
             (Topic::Away, Fallback::Redirect(to)) => (HeaderValue::from_str(to).ok(), None),
             (Topic::Away, Fallback::File(_, bytes)) => (None, Some(bytes.clone())),
-            (Topic::Away | Topic::ReadOnly | Topic::Off, _) => (None, None),
+            // Whoever floods one way in must not be sent on to the other.
+            (Topic::Away | Topic::ReadOnly | Topic::Full | Topic::Off, _) => (None, None),
         };
         Self { pieces: Language::ALL.map(|language| Kind::ALL.map(|kind| piece(language, kind))), redirect, own }
     }
 
-    /// The answer for one request.
+    /// The answer for one request; `status` where it is another than the reason's.
     #[must_use]
-    pub fn answer(&self, reason: Reason, context: &RefusalContext<'_>, may_redirect: bool) -> Response<Body> {
+    pub fn answer(
+        &self,
+        reason: Reason,
+        context: &RefusalContext<'_>,
+        may_redirect: bool,
+        status: Option<StatusCode>,
+    ) -> Response<Body> {
         let (language, kind) = (language_for(context.accept_language), kind_for(context.accept, context.kind));
         let mut response = Response::new(Body::Empty);
         let headers = response.headers_mut();
@@ -93,9 +102,14 @@ impl Pages {
             *response.status_mut() = StatusCode::FOUND;
             return response;
         }
-        let body = self.body(reason, language, kind, context.reference);
         fill_headers(headers, language, kind, reason, self.own.is_some());
-        *response.status_mut() = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        if status.is_some() {
+            // What was sent may have been done: nobody is asked to send it again.
+            headers.remove(RETRY_AFTER);
+        }
+        let own = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        *response.status_mut() = status.unwrap_or(own);
+        let body = self.body(reason, response.status(), language, kind, context.reference);
         if context.head {
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         } else {
@@ -104,7 +118,7 @@ impl Pages {
         response
     }
 
-    fn body(&self, reason: Reason, language: Language, kind: Kind, reference: Reference) -> Bytes {
+    fn body(&self, reason: Reason, status: StatusCode, language: Language, kind: Kind, reference: Reference) -> Bytes {
         if let (Kind::Html, Some(own)) = (kind, &self.own) {
             return own.clone();
         }
@@ -113,7 +127,7 @@ impl Pages {
         if kind == Kind::Problem {
             let (title, text) = title_and_text(reason, language);
             let head = json!({
-                "type": problem_type(reason), "title": title, "status": reason.status(), "detail": text,
+                "type": problem_type(reason), "title": title, "status": status.as_u16(), "detail": text,
             });
             let head = head.to_string();
             body.extend_from_slice(&head.as_bytes()[..head.len() - 1]);
@@ -154,12 +168,14 @@ struct Said {
     away: &'static str,
     shut: &'static str,
     read_only: &'static str,
+    full: &'static str,
     off: &'static str,
     since: &'static str,
     until: &'static str,
     nothing_lost: &'static str,
     reading_works: &'static str,
     rest_works: &'static str,
+    not_taken: &'static str,
     ways: &'static str,
     no_ways: &'static str,
     hours: &'static str,
@@ -177,12 +193,14 @@ const SAID: [Said; 2] = [
         away: "{} cannot be reached right now",
         shut: "{} is closed for now",
         read_only: "{}: for now you can read, not change anything",
+        full: "{}: many people are here right now",
         off: "{} is switched off for now",
         since: "Since",
         until: "Expected until",
         nothing_lost: "We know about it and are working on it. If you were sending something, check whether it arrived before you send it again.",
         reading_works: "What you sent was not taken, and nothing was changed. Reading goes on as usual.",
         rest_works: "We have switched it off for a while, so that everything else here keeps working.",
+        not_taken: "We could not serve this request at once. What you sent was not taken, and nothing was changed. Please try again in a moment.",
         ways: "Other ways, now",
         no_ways: "Please try again later.",
         hours: "Open:",
@@ -198,12 +216,14 @@ const SAID: [Said; 2] = [
         away: "{}\u{a0}: service injoignable en ce moment",
         shut: "{}\u{a0}: service fermé pour le moment",
         read_only: "{}\u{a0}: consultation seule pour le moment",
+        full: "{}\u{a0}: beaucoup de monde en ce moment",
         off: "{}\u{a0}: fonction désactivée pour le moment",
         since: "Depuis",
         until: "Prévu jusqu'à",
         nothing_lost: "Nous en sommes informés et y travaillons. Si vous envoyiez quelque chose, vérifiez si cela est arrivé avant de recommencer.",
         reading_works: "Votre envoi n'a pas été pris en compte et rien n'a été modifié. La consultation reste possible.",
         rest_works: "Nous l'avons désactivée pour un temps, afin que tout le reste continue de fonctionner.",
+        not_taken: "Nous n'avons pas pu traiter cette demande tout de suite. Votre envoi n'a pas été pris en compte et rien n'a été modifié. Veuillez réessayer dans un instant.",
         ways: "Autres moyens, dès maintenant",
         no_ways: "Veuillez réessayer plus tard.",
         hours: "Horaires\u{a0}:",
@@ -225,6 +245,7 @@ fn html(topic: Topic, scene: &Scene<'_>, language: Language) -> Piece {
             (said.shut.replace("{}", name), said.nothing_lost)
         }
         Topic::Away => (said.away.replace("{}", name), said.nothing_lost),
+        Topic::Full => (said.full.replace("{}", name), said.not_taken),
         Topic::ReadOnly => (said.read_only.replace("{}", name), said.reading_works),
         Topic::Off => {
             let feature = scene.feature.as_ref().map_or(name, |(words, ..)| words.of(language));
@@ -261,6 +282,7 @@ fn html(topic: Topic, scene: &Scene<'_>, language: Language) -> Piece {
 fn times(topic: Topic, scene: &Scene<'_>, said: &Said, language: Language) -> String {
     let (since, until) = match (topic, &scene.feature) {
         (Topic::Off, Some((_, since, until))) => (Some(*since), *until),
+        (Topic::Full, _) => (None, None),
         _ if scene.own.state == State::Open => (None, None),
         _ => (Some(scene.own.since_unix_s), scene.own.until_unix_s()),
     };

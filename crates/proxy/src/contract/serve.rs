@@ -1,20 +1,23 @@
 //! What contracts do to one request: before it asks for a slot, and after its service answered or did not.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use guichet_core::{Fault, Reason};
+use guichet_core::{Criticality, Fault, Reason, Standing};
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 
-use super::cache::{CACHE_STATUS, CacheCounts, Fetch, Freshness, Kept, Lookup, Slot, Store, Turn};
+use super::cache::{CACHE_STATUS, CacheCounts, Fetch, Freshness, Kept, Lookup, Slot, Store, Turn, Waiting};
+use super::wait::{LOOK, late_after};
 use super::{Mode, Now, Told};
 use crate::ahead::{Ahead, AheadBudget};
 use crate::body::Body;
 use crate::classify::Class;
+use crate::forward::Care;
 use crate::identify::cookie;
 use crate::setup::Setup;
 
@@ -49,7 +52,10 @@ pub(crate) struct Going {
     /// What the client asked of an answer that it may have already.
     conditions: HeaderMap,
     head: bool,
-    recovering: bool,
+    /// The service is failing, or recovers: its errors are as good as no answer.
+    unsure: bool,
+    /// Asking changes something: what the service says of it must reach whoever asks.
+    changes: bool,
 }
 
 /// A newer answer that is fetched behind an older one.
@@ -79,11 +85,24 @@ pub(crate) struct Came {
     pub(crate) over_tls: bool,
     /// With a body.
     pub(crate) with_body: bool,
+    /// The same for the same visitor: who is let in first after an outage.
+    pub(crate) lot: u16,
+}
+
+/// The lot of an address.
+pub(crate) fn lot(client: IpAddr) -> u16 {
+    let bits = match client {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        // A household's addresses go together.
+        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
+    };
+    (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
 }
 
 /// Looks at a request before it asks for a slot.
 pub(crate) async fn before(setup: &Setup, class: &Class, head: &mut Parts, came: Came) -> Course {
-    let now = setup.of_services[class.service_position].now();
+    let of = &setup.of_services[class.service_position];
+    let now = of.now();
     if let Some(reason) = refused(&now, class, &head.method) {
         return Course::Refused(reason);
     }
@@ -93,15 +112,21 @@ pub(crate) async fn before(setup: &Setup, class: &Class, head: &mut Parts, came:
     let asks_plainly = !came.with_body && !head.headers.contains_key(UPGRADE);
     let lookup = rule.filter(|_| asks_plainly).and_then(|rule| Lookup::of(&class.service, rule, head, came.over_tls));
     let is_head = head.method == Method::HEAD;
-    if let Mode::Away(reason) = now.mode {
+    let away = match now.mode {
+        Mode::Away(reason) => Some(reason),
+        Mode::Recovering if !of.lets_in(came.lot) && !goes_first(class) => Some(Reason::ServiceDown),
+        Mode::Open | Mode::Failing | Mode::Recovering | Mode::ReadOnly | Mode::Shut => None,
+    };
+    if let Some(reason) = away {
         let kept = lookup.as_ref().and_then(|lookup| usable(store, lookup));
         return match kept {
             Some(kept) => stale(store, &kept, &head.headers, is_head, reason),
             None => Course::Refused(reason),
         };
     }
-    let recovering = now.mode == Mode::Recovering;
-    let Some(lookup) = lookup else { return Course::Forward(Going { recovering, ..Going::default() }) };
+    let unsure = matches!(now.mode, Mode::Failing | Mode::Recovering);
+    let changes = !is_safe(&head.method);
+    let Some(lookup) = lookup else { return Course::Forward(Going { unsure, changes, ..Going::default() }) };
     // Somebody who is signed in sees the service itself, and a kept answer only if there is no other.
     let session = class.service.session.as_ref();
     if session.is_some_and(|rule| cookie(&head.headers, &rule.cookie).is_some()) {
@@ -112,12 +137,13 @@ pub(crate) async fn before(setup: &Setup, class: &Class, head: &mut Parts, came:
             stale,
             conditions,
             head: is_head,
-            recovering,
+            unsure,
             ..Going::default()
         });
     }
-    match take(store, lookup, head).await {
-        Course::Forward(going) => Course::Forward(Going { recovering, ..going }),
+    let patience = late_after(setup, class).map(|late_after| (of.care(), late_after));
+    match take(store, lookup, head, patience).await {
+        Course::Forward(going) => Course::Forward(Going { unsure, ..going }),
         course => course,
     }
 }
@@ -130,16 +156,21 @@ fn refused(now: &Now, class: &Class, method: &Method) -> Option<Reason> {
     match now.mode {
         Mode::Shut => Some(Reason::ServiceShut),
         Mode::ReadOnly if !is_safe(method) => Some(Reason::ReadOnly),
-        Mode::ReadOnly | Mode::Open | Mode::Recovering | Mode::Away(_) => None,
+        Mode::ReadOnly | Mode::Open | Mode::Failing | Mode::Recovering | Mode::Away(_) => None,
     }
 }
 
-fn is_safe(method: &Method) -> bool {
+/// Whether a request is not kept out of a service that recovers: what matters most comes first, and is little.
+fn goes_first(class: &Class) -> bool {
+    class.criticality == Criticality::Critical || class.standing == Standing::Partner
+}
+
+pub(super) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
 /// Takes an answer from the store, or the right to fetch one.
-async fn take(store: &Store, lookup: Lookup, head: &mut Parts) -> Course {
+async fn take(store: &Store, lookup: Lookup, head: &mut Parts, patience: Option<(&Arc<Care>, Duration)>) -> Course {
     let is_head = head.method == Method::HEAD;
     let mut collapsed = false;
     let mut fetch = None;
@@ -154,13 +185,22 @@ async fn take(store: &Store, lookup: Lookup, head: &mut Parts) -> Course {
                         let detail = collapsed.then_some("collapsed");
                         return Course::Answered(kept.answer(&head.headers, is_head, now, detail), Told::Hit, None);
                     }
-                    Freshness::Revalidate => {
+                    // While the service fails, nobody waits where there is an answer that is better than none.
+                    freshness @ (Freshness::Revalidate | Freshness::IfError)
+                        if freshness == Freshness::Revalidate
+                            || patience.is_some_and(|(care, _)| care.is_failing()) =>
+                    {
                         CacheCounts::add(&store.counts.stale);
                         let refetch = (!busy.swap(true, Ordering::Relaxed)).then(|| Refetch { lookup, busy });
-                        let answer = kept.answer(&head.headers, is_head, now, Some("stale-while-revalidate"));
+                        let detail = if freshness == Freshness::Revalidate {
+                            "stale-while-revalidate"
+                        } else {
+                            "stale-if-error"
+                        };
+                        let answer = kept.answer(&head.headers, is_head, now, Some(detail));
                         return Course::Answered(answer, Told::Stale, refetch);
                     }
-                    Freshness::IfError => old = Some(kept),
+                    Freshness::IfError | Freshness::Revalidate => old = Some(kept),
                     Freshness::Over => {}
                 }
             }
@@ -168,6 +208,13 @@ async fn take(store: &Store, lookup: Lookup, head: &mut Parts) -> Course {
                 return Course::Forward(Going { head: is_head, ..Going::default() });
             }
             Some(Slot::Unkept(_)) | None => {}
+        }
+        // The one who went had no answer: whoever waited for it has waited as long, and is not sent to do the same.
+        if collapsed && patience.is_some_and(|(care, _)| care.is_failing()) {
+            return match &old {
+                Some(kept) => stale(store, kept, &head.headers, is_head, Reason::UpstreamFirstByte),
+                None => Course::Refused(Reason::UpstreamFirstByte),
+            };
         }
         if fetch.is_some() || !lookup.get || round == COLLAPSE_ROUNDS {
             break;
@@ -179,7 +226,7 @@ async fn take(store: &Store, lookup: Lookup, head: &mut Parts) -> Course {
             Turn::Wait(waiting) => {
                 CacheCounts::add(&store.counts.collapsed);
                 collapsed = true;
-                if tokio::time::timeout(COLLAPSE_WAIT, waiting.ended()).await.is_err() {
+                if !ends_in_time(waiting, patience).await {
                     break;
                 }
             }
@@ -198,8 +245,29 @@ async fn take(store: &Store, lookup: Lookup, head: &mut Parts) -> Course {
         conditions,
         head: is_head,
         lookup: Some(lookup),
-        recovering: false,
+        unsure: false,
+        changes: false,
     })
+}
+
+/// Waits for another's fetch: until it ends, or until it is late and the service is known to fail. False: it took too long.
+async fn ends_in_time(waiting: Waiting, patience: Option<(&Arc<Care>, Duration)>) -> bool {
+    let ended = waiting.ended();
+    let Some((care, late_after)) = patience else {
+        return tokio::time::timeout(COLLAPSE_WAIT, ended).await.is_ok();
+    };
+    tokio::pin!(ended);
+    let begun = Instant::now();
+    let mut look = late_after.min(COLLAPSE_WAIT);
+    loop {
+        if tokio::time::timeout(look, &mut ended).await.is_ok() || care.is_failing() {
+            return true;
+        }
+        if begun.elapsed() >= COLLAPSE_WAIT {
+            return false;
+        }
+        look = LOOK;
+    }
 }
 
 /// An answer that is better than none, if one is kept.
@@ -256,20 +324,27 @@ pub(crate) enum After {
     Pass(Response<Body>),
     /// A kept answer is better.
     Instead(Response<Body>, Told),
-    /// It is an error of a service that is not well: its contract answers.
-    Refuse(Reason),
+    /// It is an error of a service that is not well: its contract answers, with this status where asking may have changed
+    /// something.
+    Refuse(Reason, Option<StatusCode>),
 }
 
 /// Looks at the answer of a service before it is passed on.
 pub(crate) fn after(setup: &Setup, class: &Class, going: &Going, response: Response<Body>) -> After {
-    let good = !response.status().is_server_error();
+    let status = response.status();
+    let good = match &class.service.contract {
+        Some(contract) => !contract.failures.contains(&status.as_u16()),
+        None => !status.is_server_error(),
+    };
     setup.of_services[class.service_position].note(good);
     if good {
         return After::Pass(response);
     }
     match failed(setup, going, Reason::ServiceDown) {
         Some((kept, told)) => After::Instead(kept, told),
-        None if going.recovering && class.service.contract.is_some() => After::Refuse(Reason::ServiceDown),
+        None if going.unsure && class.service.contract.is_some() => {
+            After::Refuse(Reason::ServiceDown, going.changes.then_some(status))
+        }
         None => After::Pass(response),
     }
 }

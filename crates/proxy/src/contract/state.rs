@@ -1,7 +1,7 @@
 //! The state of each service as it is published: an immutable snapshot, made anew when something changes.
 
 use guichet_core::{Health, Reason};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Contract, Service};
 
@@ -11,7 +11,7 @@ use crate::config::{Config, Contract, Service};
 pub enum State {
     /// All of it works.
     Open,
-    /// It works, but not all of it: it is recovering, a feature is off, or a service that it needs is away.
+    /// It works, but not all of it: a part of what it is asked fails, it is recovering, a feature is off, or a service that it needs is away.
     Degraded,
     /// What is read works; what is sent is told to come back.
     ReadOnly,
@@ -48,7 +48,7 @@ impl State {
 }
 
 /// What an operator ordered for a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ordered {
     /// Open, whatever is measured.
@@ -138,7 +138,9 @@ impl ServiceState {
 pub enum Mode {
     /// Forward.
     Open,
-    /// Forward; an answer that is an error is as good as none.
+    /// Forward; an answer that is an error, or late, is as good as none.
+    Failing,
+    /// The same, for a part of those who ask; the others get kept answers or the fallback.
     Recovering,
     /// Forward what is read.
     ReadOnly,
@@ -203,9 +205,12 @@ fn alone(service: &Service, facts: &Facts) -> (State, By, Mode) {
     match facts.health {
         Health::Down if service.contract.is_some() => (away, By::Measurement, Mode::Away(Reason::ServiceDown)),
         Health::Recovering if service.contract.is_some() => (State::Degraded, By::Measurement, Mode::Recovering),
-        Health::Up | Health::Down | Health::Recovering if facts.off.is_empty() => {
+        Health::Failing if service.contract.is_some() => (State::Degraded, By::Measurement, Mode::Failing),
+        Health::Up | Health::Failing | Health::Down | Health::Recovering if facts.off.is_empty() => {
             (State::Open, By::Measurement, Mode::Open)
         }
-        Health::Up | Health::Down | Health::Recovering => (State::Degraded, facts.off[0].by.clone(), Mode::Open),
+        Health::Up | Health::Failing | Health::Down | Health::Recovering => {
+            (State::Degraded, facts.off[0].by.clone(), Mode::Open)
+        }
     }
 }

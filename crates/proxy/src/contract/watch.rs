@@ -10,7 +10,7 @@ use tokio::sync::watch::Receiver;
 
 use super::pages::{Pages, Scene, Topic};
 use super::state::{Facts, decide};
-use super::{By, Now, Off, ServiceState};
+use super::{By, Mode, Now, Off, ServiceState};
 use crate::clock;
 use crate::config::{Contract, Service, Words};
 use crate::forward::health::answers;
@@ -36,14 +36,14 @@ struct Watched {
 pub(crate) async fn watch(mut setups: Receiver<Arc<Setup>>, first: Arc<Setup>) {
     let mut setup = first;
     let mut watched: HashMap<String, Watched> = HashMap::new();
-    let mut published: Vec<ServiceState> = Vec::new();
+    let mut published: (Vec<ServiceState>, Vec<Mode>) = Default::default();
     let mut generation = None;
     loop {
-        let states = look(&setup, &mut watched, &published);
-        if states != published || generation != Some(setup.generation) {
-            tell(&published, &states);
-            publish(&setup, &states, &watched);
-            published = states;
+        let found = look(&setup, &mut watched, &published.0);
+        if found != published || generation != Some(setup.generation) {
+            tell(&published.0, &found.0);
+            publish(&setup, &found.0, &found.1);
+            published = found;
             generation = Some(setup.generation);
         }
         tokio::select! {
@@ -60,8 +60,12 @@ pub(crate) async fn watch(mut setups: Receiver<Arc<Setup>>, first: Arc<Setup>) {
     }
 }
 
-/// The states as they are now; a state that stays keeps its beginning.
-fn look(setup: &Setup, watched: &mut HashMap<String, Watched>, before: &[ServiceState]) -> Vec<ServiceState> {
+/// The states as they are now, and how requests are treated; a state that stays keeps its beginning.
+fn look(
+    setup: &Setup,
+    watched: &mut HashMap<String, Watched>,
+    before: &[ServiceState],
+) -> (Vec<ServiceState>, Vec<Mode>) {
     let (now, now_s) = (clock::now(), clock::unix_s());
     setup.contracts.orders.lock().expire(now_s);
     let facts: Vec<Facts> = setup
@@ -88,8 +92,9 @@ fn look(setup: &Setup, watched: &mut HashMap<String, Watched>, before: &[Service
         })
         .collect();
     let decided = decide(&setup.config, &facts);
+    let modes = decided.iter().map(|(.., mode)| *mode).collect();
     let services = setup.config.services.iter().zip(decided).zip(facts);
-    services
+    let states = services
         .map(|((service, (state, by, _)), facts)| {
             let former = before.iter().find(|one| one.service == service.name && one.state == state);
             let down_s = watched.get(&service.name).filter(|_| state.is_away() && by == By::Measurement);
@@ -98,7 +103,8 @@ fn look(setup: &Setup, watched: &mut HashMap<String, Watched>, before: &[Service
                 .unwrap_or_else(|| now_s - down_s.map_or(0, |one| now.since(one.machine.since()).as_secs()).min(now_s));
             ServiceState { service: service.name.clone(), state, since_unix_s, by, off: facts.off }
         })
-        .collect()
+        .collect();
+    (states, modes)
 }
 
 fn measure(
@@ -116,12 +122,15 @@ fn measure(
     let pool = &setup.pools[service.upstream];
     let checked_by_pool = pool.upstream().health.is_some().then(|| pool.healthy_servers(now) > 0);
     let checked = match one.machine.health() {
-        Health::Up | Health::Recovering => checked_by_pool.filter(|healthy| !healthy),
+        Health::Up | Health::Failing | Health::Recovering => checked_by_pool.filter(|healthy| !healthy),
         // Nobody else asks it: the door does.
         Health::Down => probe(setup, service, one, now),
     };
     let patience = Patience { down_after: contract.down_after, up_after: contract.up_after };
-    one.machine.note(now, Seen { good, bad, checked }, &patience)
+    let health = one.machine.note(now, Seen { good, bad, checked }, &patience);
+    let kept_out = ((1.0 - one.machine.share(now)) * 65_536.0) as u32;
+    counts.kept_out.store(kept_out, Ordering::Relaxed);
+    health
 }
 
 /// Asks a service that is down whether it is back, and takes the answer when it is there.
@@ -192,22 +201,8 @@ fn tell(before: &[ServiceState], after: &[ServiceState]) {
 }
 
 /// Draws the pages, and puts all in force.
-fn publish(setup: &Setup, states: &[ServiceState], watched: &HashMap<String, Watched>) {
-    let facts: Vec<Facts> = setup
-        .config
-        .services
-        .iter()
-        .zip(states)
-        .map(|(service, state)| Facts {
-            health: watched.get(&service.name).map_or(Health::Up, |one| one.machine.health()),
-            order: setup.contracts.orders.lock().of(&service.name),
-            off: state.off.clone(),
-        })
-        .collect();
-    let modes = decide(&setup.config, &facts);
-    for (((service, own), of), (_, _, mode)) in
-        setup.config.services.iter().zip(states).zip(&setup.of_services).zip(modes)
-    {
+fn publish(setup: &Setup, states: &[ServiceState], modes: &[Mode]) {
+    for (((service, own), of), &mode) in setup.config.services.iter().zip(states).zip(&setup.of_services).zip(modes) {
         let draw = |topic, feature| {
             let contract = service.contract.as_ref()?;
             let scene = Scene { config: &setup.config, service, contract, states, own, feature };
@@ -228,7 +223,14 @@ fn publish(setup: &Setup, states: &[ServiceState], watched: &HashMap<String, Wat
                 (position, draw(Topic::Off, Some((title, since, until))))
             })
             .collect();
-        let now = Now { mode, away: draw(Topic::Away, None), read_only: draw(Topic::ReadOnly, None), off };
+        let now = Now {
+            mode,
+            away: draw(Topic::Away, None),
+            read_only: draw(Topic::ReadOnly, None),
+            full: draw(Topic::Full, None),
+            off,
+        };
+        of.care.set_failing(matches!(mode, Mode::Failing | Mode::Recovering));
         of.now.store(Arc::new(now));
     }
     let services = setup.config.services.iter().zip(&setup.of_services);

@@ -11,9 +11,12 @@
 //!    - for free and once, on a new connection, if a used connection turned out to be closed;
 //!    - on another server where there is one, within the pool's retry budget and number of attempts, if connecting failed
 //!      or the connection broke before the answer;
+//!    - in the same way, but beside the first attempt, which may still win, where the service is known to fail and no answer
+//!      came in half the time after which it is late: half-dead services leave one request without an answer and serve the
+//!      next (`double`);
 //!
-//!    and in both cases only if no byte of the body is gone, and either the method (or the route) is idempotent or the
-//!    server cannot have seen the request. A server that is merely slow is not asked again.
+//!    and in all cases only if no byte of the body is gone, and either the method (or the route) is idempotent or the
+//!    server cannot have seen the request. A server that is merely slow while all is well is not asked again.
 //! 5. `answer`: the body streams back and holds the permit until the upstream has said all, or it is dropped. After
 //!    101 `tunnel` holds it. A body that breaks is broken for the client too.
 //!
@@ -25,8 +28,10 @@
 mod answer;
 mod attempt;
 mod balance;
+mod care;
 mod connect;
 mod counters;
+mod double;
 pub mod headers;
 pub mod health;
 mod inbound;
@@ -42,6 +47,7 @@ mod tunnel;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guichet_core::bounds::UPSTREAM_ATTEMPTS_MAX;
 use guichet_core::{Moment, Reason};
@@ -60,6 +66,7 @@ use answer::{Answer, Held, Lease};
 pub use answer::{Ended, Facts};
 use attempt::AttemptFailure;
 use balance::Prng;
+pub use care::{Care, Watched};
 pub use connect::TlsError;
 pub use counters::{Count, ForwardCounters};
 pub use headers::{Arrival, Scheme};
@@ -87,6 +94,8 @@ pub struct Job {
     pub idempotent: bool,
     /// What the request's body must keep to.
     pub body: BodyBounds,
+    /// What is known of how soon the service answers, where that matters.
+    pub watched: Option<Watched>,
     /// Cookies that only the door reads; a name that ends in `-` stands for all that start with it.
     pub cookies_hidden: &'static [&'static str],
 }
@@ -125,6 +134,7 @@ struct Call<'a> {
     facts: Rc<Facts>,
     /// Attempts that count; one on a connection found stale does not.
     charged: Cell<u32>,
+    watched: Option<Watched>,
 }
 
 /// An answer's head, and what its body will hold.
@@ -133,6 +143,8 @@ struct Answered {
     lease: Lease,
     in_flight: InFlight,
     server: usize,
+    /// How long this attempt took: what was lost on others before says nothing of the server's pace.
+    took: Duration,
 }
 
 impl Forwarder {
@@ -161,7 +173,8 @@ impl Forwarder {
         };
         // A deadline that has passed is one that passes now.
         let deadline = job.deadline.map(|deadline| began + deadline.since(clock::now()));
-        let call = Call { pool, plan, deadline, began, facts, charged: Cell::new(0) };
+        let watched = job.watched;
+        let call = Call { pool, plan, deadline, began, facts, charged: Cell::new(0), watched };
         match self.attempts(&call).await {
             Ok(answered) => call.deliver(permit, answered),
             Err((failure, by_client)) => {
@@ -189,15 +202,11 @@ impl Forwarder {
                 return Err((Failure { reason: Reason::UpstreamUnhealthy, detail, server: None }, false));
             };
             tried |= 1 << server;
-            call.facts.server.set(Some(server));
-            call.facts.attempts.set(call.facts.attempts.get() + 1);
-            shared.counters().add(Count::Attempts);
-            let in_flight = shared.enter(server);
-            let tried_now = attempt::attempt(call.pool, &call.plan, server, fresh, call.deadline, &call.facts).await;
-            let failure = match tried_now {
+            let double::Tried { result, in_flight, server, took } = self.perhaps_two(call, server, fresh, tried).await;
+            let failure = match result {
                 Ok((answer, lease)) => {
                     shared.note_success(server);
-                    return Ok(Answered { answer, lease, in_flight, server });
+                    return Ok(Answered { answer, lease, in_flight, server, took });
                 }
                 Err(failure) => failure,
             };
@@ -263,16 +272,19 @@ impl Call<'_> {
 
     /// Makes the answer for the client from the upstream's.
     fn deliver(self, permit: Permit, answered: Answered) -> Outcome {
-        let took = self.began.elapsed();
-        self.facts.first_byte.set(Some(took));
+        let took = answered.took;
+        self.facts.first_byte.set(Some(self.began.elapsed()));
         permit.note_first_byte_us(took.as_micros() as u64);
+        if let Some(watched) = &self.watched {
+            watched.care.note_answer(took);
+        }
         if answered.answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(permit, answered);
         }
         if let Some(gate) = self.plan.inbound.gate() {
             gate.shut();
         }
-        let Answered { answer, lease, in_flight, server } = answered;
+        let Answered { answer, lease, in_flight, server, .. } = answered;
         let (head, incoming) = answer.into_parts();
         let held = Held { permit, in_flight, lease, inbound: self.plan.inbound, pool: self.pool.clone(), server };
         let body = if incoming.is_end_stream() {
@@ -290,7 +302,7 @@ impl Call<'_> {
 
     /// The upstream switches protocols: joins both sides, if that was asked for.
     fn switch(self, permit: Permit, answered: Answered) -> Outcome {
-        let Answered { mut answer, in_flight, server, lease } = answered;
+        let Answered { mut answer, in_flight, server, lease, .. } = answered;
         // The connection now belongs to the tunnel.
         drop(lease);
         let shared = self.pool.shared();

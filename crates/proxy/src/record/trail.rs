@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use guichet_core::{Criticality, Fault, Moment, Reason, Standing};
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, Uri, Version};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::metrics::{ListenerSlot, ServiceSlot};
@@ -22,12 +22,12 @@ use crate::admit::Account;
 use crate::body::{Body, BodyError};
 use crate::classify::Class;
 use crate::clock;
-use crate::config::{ClientKind, Partner};
+use crate::config::{ClientKind, Partner, Service};
 use crate::connection::Connection;
 use crate::contract::Told;
 use crate::forward::{Ended, Facts};
 use crate::identify::cookie;
-use crate::pages::{RefusalContext, kind_for, language_for, refusal};
+use crate::pages::{Language, RefusalContext, kind_for, language_for, refusal};
 use crate::passes::{self, Frame as PassFrame, Holder, ROOM_COOKIE, RoomStanding};
 use crate::setup::WorkerSetup;
 use crate::signs::Refusal;
@@ -168,9 +168,21 @@ impl Trail {
         (self.began_unix_ms / 1000) as u64
     }
 
+    /// How long it has taken until now.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        clock::now().since(self.began)
+    }
+
     /// Answers with the page or problem of a reason.
     #[must_use]
-    pub fn refuse(mut self, reason: Reason) -> Response<Body> {
+    pub fn refuse(self, reason: Reason) -> Response<Body> {
+        self.refuse_as(reason, None)
+    }
+
+    /// The same, where the page is the contract's, under the status that the service gave.
+    #[must_use]
+    pub fn refuse_as(mut self, reason: Reason, status: Option<StatusCode>) -> Response<Body> {
         self.reason = Some(reason);
         self.remember();
         let service = self.class.as_ref().map(|class| class.service.clone());
@@ -178,18 +190,23 @@ impl Trail {
             let methods: Vec<_> = route.methods.iter().map(Method::as_str).collect();
             HeaderValue::from_str(&methods.join(", ")).ok()
         });
+        let language = language_for(self.accept_language.as_ref().map(HeaderValue::as_bytes));
         let context = RefusalContext {
             accept: self.accept.as_ref().map(HeaderValue::as_bytes),
             accept_language: self.accept_language.as_ref().map(HeaderValue::as_bytes),
             kind: self.class.as_ref().map_or(ClientKind::Browser, Class::client_kind),
             reference: Reference::new(reason, self.id),
-            service_name: service.as_ref().map_or("", |s| &s.name),
+            service_name: service.as_ref().map_or("", |s| public_name(s, language)),
             head: self.method == Method::HEAD,
             allow: allow.as_ref(),
         };
         let response = match reason {
             Reason::WaitingRoom => self.room(),
-            _ => self.contract_page(reason, &context).or_else(|| self.offer(reason)),
+            // Whoever can earn a way in is better off with that than with a page of other ways.
+            _ if reason.fault() == Fault::Load => {
+                self.offer(reason).or_else(|| self.contract_page(reason, &context, status))
+            }
+            _ => self.contract_page(reason, &context, status).or_else(|| self.offer(reason)),
         };
         let response = response.unwrap_or_else(|| refusal(reason, &context));
         self.follow(response)
@@ -204,7 +221,12 @@ impl Trail {
     }
 
     /// The page of the service's contract, where it has one for the reason.
-    fn contract_page(&self, reason: Reason, context: &RefusalContext<'_>) -> Option<Response<Body>> {
+    fn contract_page(
+        &self,
+        reason: Reason,
+        context: &RefusalContext<'_>,
+        status: Option<StatusCode>,
+    ) -> Option<Response<Body>> {
         let class = self.class.as_ref()?;
         let now = self.setup.shared.of_services[class.service_position].now();
         let (pages, told) = match reason {
@@ -216,11 +238,15 @@ impl Trail {
             _ if reason == Reason::ServiceShut || reason.fault() == Fault::Upstream => {
                 (now.away.clone(), Told::Fallback)
             }
+            _ if reason == Reason::NodeFull || reason.fault() == Fault::Load => (now.full.clone(), Told::Full),
             _ => return None,
         };
-        self.note_told(told);
+        if told != Told::Full || pages.is_some() {
+            self.note_told(told);
+        }
+        let pages = pages?;
         let may_redirect = matches!(self.method, Method::GET | Method::HEAD);
-        Some(pages?.answer(reason, context, may_redirect))
+        Some(pages.answer(reason, context, may_redirect, status))
     }
 
     /// Who is not yet let in gets a place in the waiting room, or is told how its place stands. Where the place is due, it
@@ -284,10 +310,11 @@ impl Trail {
     pub(crate) fn frame(&self, reference: Option<Reference>) -> PassFrame<'_> {
         let service = self.class.as_ref().map(|class| &class.service);
         let kind = self.class.as_ref().map_or(ClientKind::Browser, Class::client_kind);
+        let language = language_for(self.accept_language.as_ref().map(HeaderValue::as_bytes));
         PassFrame {
-            language: language_for(self.accept_language.as_ref().map(HeaderValue::as_bytes)),
+            language,
             kind: kind_for(self.accept.as_ref().map(HeaderValue::as_bytes), kind),
-            service_name: service.map_or("", |service| &service.name),
+            service_name: service.map_or("", |service| public_name(service, language)),
             reference,
             head: self.method == Method::HEAD,
         }
@@ -390,6 +417,11 @@ impl Drop for Trail {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// What people call a service: as its contract says, or else as the configuration does.
+fn public_name(service: &Service, language: Language) -> &str {
+    service.contract.as_ref().map_or(&service.name, |contract| contract.title.of(language))
 }
 
 const fn protocol(version: Version) -> &'static str {

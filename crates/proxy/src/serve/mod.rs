@@ -121,7 +121,7 @@ impl Node {
         let signs = Arc::new(signs);
         registry.set_signs(signs.clone());
         let link = Link::shown_by(&registry);
-        let contracts = Arc::new(Contracts::new(&config.cache));
+        let contracts = Arc::new(Contracts::new(&config.cache, config.node.orders_file.clone()));
         registry.set_contracts(contracts.clone());
         let setup = Arc::new(Setup::new(config, &seed, sources.clone(), signs.clone(), contracts, &registry, None)?);
         raise_file_limit(setup.config.node.connections_max);
@@ -130,6 +130,9 @@ impl Node {
         let (setups, setups_seen) = watch::channel(setup.clone());
         let (shutdown, shut_down) = watch::channel(false);
         let notices = notices::start(&setup.config, setups_seen.clone(), registry.clone())?;
+        if let Some(notices) = &notices {
+            registry.set_notices(notices.clone());
+        }
         let counters = log.counters();
         let status =
             NodeStatus::starting(&registry, setups_seen.clone(), count, counters, notices.clone(), link.clone());

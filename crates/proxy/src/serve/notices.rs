@@ -56,6 +56,8 @@ fn switched(config: &Config, state: &ServiceState) -> Option<Switched> {
     let condition = match (state.state, &state.by) {
         // Whether it works is measured.
         (State::Open, _) => return None,
+        // A service that fails in part, or recovers, is no switch: a blip of two requests must open no notice.
+        (State::Degraded, By::Measurement) if state.off.is_empty() => return None,
         (State::Degraded, _) => Condition::Degraded,
         (State::ReadOnly, _) => Condition::ReadOnly,
         (State::Stale, _) => Condition::Stale,

@@ -145,7 +145,7 @@ impl NodeStatus {
         }
         degraded.extend(self.link.degraded());
         degraded.extend(self.setups.borrow().signs.kernel.degraded());
-        degraded.extend(self.setups.borrow().contracts.store.degraded());
+        degraded.extend(self.setups.borrow().contracts.degraded());
         let reload = self.reload.lock();
         if let (false, Some(error)) = (reload.success, &reload.error) {
             degraded.push(format!("the last reload failed, the configuration before it is in force: {error}"));

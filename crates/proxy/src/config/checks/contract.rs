@@ -81,8 +81,10 @@ pub(super) fn contract(
         needs: needs(at, raw, all, channels, c),
         fallback: fallback(&format!("{at}.fallback"), &raw.fallback, hosts, c),
         stale_if_error: Duration::from_secs(raw.stale.if_error_s),
+        failures: raw.stale.statuses.clone(),
         stale_while_revalidate: Duration::from_secs(raw.stale.while_revalidate_s),
         read_only: raw.read_only,
+        patience: Duration::from_millis(raw.patience_ms),
         down_after: Duration::from_secs(raw.down_after_s),
         up_after: Duration::from_secs(raw.up_after_s),
     }

@@ -24,6 +24,7 @@ pub(super) fn node(raw: &raw::Node, main: &Path, c: &mut Checker<'_>) -> Option<
         connections_max: raw.connections_max,
         requests_in_flight_max: raw.requests_in_flight_max,
         seed: seed(raw, main, c),
+        orders_file: (!raw.orders_file.is_empty()).then(|| c.path(&raw.orders_file)),
     })
 }
 

@@ -53,6 +53,9 @@ pub(in crate::config) struct Contract {
     pub(in crate::config) stale: Stale,
     /// Whether the service turns read-only by itself while one that it needs is away: what is read goes on, what is sent is told to come back. Where false, it is shown as degraded and nothing is refused. Operators can turn any service read-only.
     pub(in crate::config) read_only: bool,
+    /// How long somebody who only reads is kept waiting for a service that fails, before the contract answers: this long, or longer where its answers usually take longer (twice the mean and four deviations); never longer than `first_byte_ms` of its upstream. 0: always as long as that.
+    #[schemars(range(max = 60_000))]
+    pub(in crate::config) patience_ms: u64,
     /// How long nothing but failures is seen until the service counts as down.
     #[schemars(range(min = 1, max = 3600))]
     pub(in crate::config) down_after_s: u64,
@@ -70,6 +73,7 @@ impl Default for Contract {
             fallback: "page".into(),
             stale: Stale::default(),
             read_only: false,
+            patience_ms: 1000,
             down_after_s: 5,
             up_after_s: 10,
         }
@@ -117,11 +121,14 @@ pub(in crate::config) struct Stale {
     /// While a newer one is fetched behind it; an answer's own `stale-while-revalidate` may say more or less.
     #[schemars(range(max = bounds::STALE_S_MAX))]
     pub(in crate::config) while_revalidate_s: u64,
+    /// Statuses of answers that count as failures of the service: a kept answer takes their place, they speak against its health, and while it is failing the contract's page takes their place where nothing is kept (RFC 5861 names these four).
+    #[schemars(length(max = 16), inner(range(min = 500, max = 599)))]
+    pub(in crate::config) statuses: Vec<u16>,
 }
 
 impl Default for Stale {
     fn default() -> Self {
-        Self { if_error_s: 86_400, while_revalidate_s: 10 }
+        Self { if_error_s: 86_400, while_revalidate_s: 10, statuses: vec![500, 502, 503, 504] }
     }
 }
 

@@ -132,6 +132,8 @@ pub(super) struct Node {
     pub(super) seed: String,
     /// A file that holds the seed; only its owner should be able to read it.
     pub(super) seed_file: String,
+    /// File in which operators' orders (`guichet service`, `guichet switch-off`) outlive a restart, such as `/var/lib/guichet/orders`; empty: they end with the process.
+    pub(super) orders_file: String,
 }
 
 impl Default for Node {
@@ -143,6 +145,7 @@ impl Default for Node {
             requests_in_flight_max: 8192,
             seed: String::new(),
             seed_file: String::new(),
+            orders_file: String::new(),
         }
     }
 }

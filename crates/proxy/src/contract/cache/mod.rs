@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use quick_cache::sync::{Cache as Map, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-pub(crate) use flights::{Fetch, Flights, Turn};
+pub(crate) use flights::{Fetch, Flights, Turn, Waiting};
 pub(crate) use kept::{CACHE_STATUS, Freshness, Kept};
 pub(crate) use key::{Key, Lookup};
 

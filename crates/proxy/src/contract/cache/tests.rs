@@ -27,6 +27,8 @@ fn contract() -> Contract {
         stale_if_error: Duration::from_secs(100),
         stale_while_revalidate: Duration::from_secs(10),
         read_only: false,
+        failures: vec![500],
+        patience: Duration::ZERO,
         down_after: Duration::from_secs(1),
         up_after: Duration::from_secs(1),
     }

@@ -75,6 +75,7 @@ fn job() -> Job {
         deadline: None,
         idempotent: false,
         body: BodyBounds { bytes_max: 1 << 30, rate_bytes_s_min: 0, grace: Duration::from_secs(5) },
+        watched: None,
         cookies_hidden: &["__Host-guichet", "guichet-"],
     }
 }

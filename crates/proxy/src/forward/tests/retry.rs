@@ -135,3 +135,39 @@ fn attempts_are_bounded_and_the_only_server_is_tried_again() {
         assert_eq!((hits.get(), door.facts(0).attempts.get()), (3, 3));
     });
 }
+
+#[test]
+fn while_the_service_fails_a_request_that_hangs_is_asked_for_elsewhere() {
+    local(async {
+        let (hung, _) = scripted(|mut socket, _| async move {
+            read_head(&mut socket).await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let (good, _) = answering("good").await;
+        for (failing, attempts_max) in [(true, 2), (true, 1), (false, 2)] {
+            let mut pool = upstream(&[hung, good]);
+            (pool.retry_attempts_max, pool.first_byte) = (attempts_max, Duration::from_millis(700));
+            let care = Arc::new(Care::default());
+            care.set_failing(failing);
+            let watched = Some(Watched { care: care.clone(), late_after: Duration::from_millis(200) });
+            let door = Door::http1(pool, Job { watched, ..job() }).await;
+            let mut hit = false;
+            for n in 0..30 {
+                let got = exchange(door.address, &request("GET", "")).await;
+                let attempts = door.facts(n).attempts.get();
+                if status(&got) == "200" && attempts == 1 {
+                    continue;
+                }
+                hit = true;
+                let expected = if failing && attempts_max > 1 { ("200", 2) } else { ("504", 1) };
+                assert_eq!((status(&got), attempts), expected, "failing: {failing}, attempts: {attempts_max}");
+                break;
+            }
+            assert!(hit, "30 fair coins fell the same way");
+            // What was lost on the first is not taken for the pace of the second.
+            assert!(care.late_after(Duration::ZERO, Duration::from_secs(5)) < Duration::from_millis(1500));
+            door.settled().await;
+        }
+    });
+}

@@ -33,6 +33,7 @@ impl Registry {
         self.passes(&mut out);
         self.link(&mut out);
         self.contracts(&mut out);
+        self.notices(&mut out);
         self.records(&mut out);
         process::expose(&mut out);
         out.finish()

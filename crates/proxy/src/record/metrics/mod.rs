@@ -9,6 +9,7 @@ mod expose;
 mod gauges;
 mod goodput;
 mod link;
+mod notices;
 mod process;
 mod registry;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use guichet_core::bounds::{
     CERTIFICATES_MAX, METRIC_LISTENERS_MAX, METRIC_SERVICES_MAX, METRIC_UPSTREAM_SERVERS_MAX, WORKERS_MAX,
 };
+use guichet_notices::Notices;
 use parking_lot::RwLock;
 
 use super::super::access_log::LogCounters;
@@ -81,6 +82,7 @@ pub struct Registry {
     pub(super) signs: OnceLock<Arc<Signs>>,
     pub(super) link: OnceLock<Arc<Link>>,
     pub(super) contracts: OnceLock<Arc<Contracts>>,
+    pub(super) notices: OnceLock<Arc<Notices>>,
 }
 
 impl Registry {
@@ -102,6 +104,7 @@ impl Registry {
             signs: OnceLock::new(),
             link: OnceLock::new(),
             contracts: OnceLock::new(),
+            notices: OnceLock::new(),
         })
     }
 
@@ -180,6 +183,11 @@ impl Registry {
     /// Where passes are counted; the first call counts.
     pub fn set_signs(&self, signs: Arc<Signs>) {
         drop(self.signs.set(signs));
+    }
+
+    /// Where figures of the status page come from.
+    pub fn set_notices(&self, notices: Arc<Notices>) {
+        drop(self.notices.set(notices));
     }
 
     /// How services stand; the first call counts.
