@@ -6,6 +6,7 @@
 use super::Identity;
 use crate::bounds::{
     CEREMONIES_DONE_MAX, CEREMONY_LIFE_MS, PASSKEYS_PER_PERSON_MAX, SIGN_IN_FRESH_MS, TOKENS_PURGE_MAX,
+    USER_NAME_BYTES_MAX,
 };
 use crate::credentials::User;
 use crate::kit::{Json, private};
@@ -47,8 +48,6 @@ const NONCE_BYTES: usize = 12;
 const PADDED_BYTES: usize = 1024;
 /// As long as the names of passkeys that devices make.
 const DECOY_BYTES: usize = 16;
-/// Longer than any user's name.
-const USER_NAME_BYTES_MAX: usize = 64;
 
 /// A ceremony under way.
 #[derive(Deserialize, Serialize)]
