@@ -55,8 +55,10 @@ pub const TRAIL_ENTRIES_PER_USER_MAX: i64 = 1_000_000;
 pub const TRAIL_PAGE_MAX: i64 = 200;
 /// How long the owner's readings of one version are one entry.
 pub const TRAIL_SAME_READ_MS: i64 = 60_000;
-/// Bytes of a key file.
-pub const KEY_FILE_BYTES_MAX: u64 = 256;
+/// Bytes of the name of somebody who begins to sign in by a passkey.
+pub const USER_NAME_BYTES_MAX: usize = 64;
+/// Bytes of a file of keys or passwords.
+pub const KEY_FILE_BYTES_MAX: u64 = 1024;
 /// Exports of vaults under way at once in one service: each is in memory, twice.
 pub const EXPORTS_AT_ONCE_MAX: usize = 2;
 /// How long the bytes of a body may take to arrive while a worker waits for them.

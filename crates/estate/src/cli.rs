@@ -7,6 +7,7 @@ use crate::estate::{Estate, Options};
 use crate::participant::{self, Participant};
 use crate::seed_large::{self, Seed};
 use crate::service::Service;
+use crate::store::roles::{self, Roles};
 use crate::store::{DATABASE_VARIABLE, Database};
 use crate::terminal::{self, Terminal};
 use crate::terminals::{self, Terminals};
@@ -68,6 +69,8 @@ pub enum Command {
     Delivery(Delivery),
     /// Make the stores with their test data, small or large.
     Seed(Seed),
+    /// Make a role of PostgreSQL for each service, and one that only reads, before the first start on that database.
+    Roles(Roles),
     /// Write the verifiers of the published test passwords (`seed/verifiers.bin` of the source).
     #[command(hide = true)]
     MakeVerifiers {
@@ -196,6 +199,7 @@ impl Command {
             | Self::Terminals(_)
             | Self::Delivery(_)
             | Self::Seed(_)
+            | Self::Roles(_)
             | Self::MakeVerifiers { .. } => {
                 return None;
             }
@@ -230,6 +234,7 @@ pub async fn run_async(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(options) => return verify_stores(options).await,
         Command::Terminal(options) => return terminal::run(options).await,
         Command::Seed(options) => return seed_large::run(options).await,
+        Command::Roles(options) => return roles::run(options).await,
         Command::Delivery(options) => return delivery::run(options),
         Command::Till(options) => return till::run(options).await,
         Command::Terminals(options) => return terminals::run(options).await,

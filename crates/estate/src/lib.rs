@@ -63,4 +63,4 @@ pub use capacity::CapacityModel;
 pub use cli::{Cli, Command, run, run_async};
 pub use estate::{Estate, Options};
 pub use service::Service;
-pub use store::Database;
+pub use store::{DATABASE_VARIABLE, Database};

@@ -3,11 +3,13 @@
 //! They are there to make stores large, so nobody can sign in as their owners. Each store is filled in one transaction, or
 //! not at all.
 
-use crate::bounds::{LARGE_ACCOUNTS, LARGE_PARCELS, LARGE_ROWS_AT_ONCE, PARCELS_SEEDED, USERS};
+use crate::bounds::{LARGE_ACCOUNTS, LARGE_PARCELS, PARCELS_SEEDED, USERS};
 use crate::ids;
 use crate::seed;
 use crate::service::Service;
-use crate::store::{DATABASE_VARIABLE, Database, Place, Store, Tx};
+use crate::store::load::Value::{Number, Text, Word};
+use crate::store::load::{Load, Table};
+use crate::store::{DATABASE_VARIABLE, Database, Place, Store};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use std::io::Write as _;
@@ -65,21 +67,23 @@ pub(crate) async fn run(options: &Seed) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fills the stores of a folder; those that are full already stay as they are. The rows that were added.
+/// Fills the stores of a folder, both at once; those that are full already stay as they are. The rows that were added.
 pub(crate) async fn fill(place: impl Into<Place<'_>>, large: Large) -> anyhow::Result<u64> {
     let place = place.into();
-    let bank = crate::estate::open(place, Service::Bank).await?;
-    let added = accounts(&bank, large.accounts).await.context("accounts")?;
-    bank.close().await;
-    let store = crate::estate::open(place, Service::Parcels).await?;
-    let added = added + parcels(&store, large.parcels).await.context("parcels")?;
-    store.close().await;
-    Ok(added)
-}
-
-async fn there(tx: &mut Tx, sql: &'static str, id: &str) -> anyhow::Result<bool> {
-    let there: Option<i64> = sqlx::query_scalar(sql).bind(id).fetch_optional(&mut **tx).await?;
-    Ok(there.is_some())
+    let bank = async {
+        let store = crate::estate::open(place, Service::Bank).await?;
+        let added = accounts(place, &store, large.accounts).await.context("accounts")?;
+        store.close().await;
+        anyhow::Ok(added)
+    };
+    let parcels = async {
+        let store = crate::estate::open(place, Service::Parcels).await?;
+        let added = parcels(place, &store, large.parcels).await.context("parcels")?;
+        store.close().await;
+        anyhow::Ok(added)
+    };
+    let (accounts, parcels) = tokio::try_join!(bank, parcels)?;
+    Ok(accounts + parcels)
 }
 
 /// Balances from 0 to 20,000 €, no two neighbours alike.
@@ -87,113 +91,187 @@ fn cents(n: u32) -> i64 {
     i64::from(n.wrapping_mul(2_654_435_761) % 2_000_001)
 }
 
-async fn accounts(store: &Store, count: u32) -> anyhow::Result<u64> {
-    let mut tx = store.begin().await?;
-    if count == 0 || there(&mut tx, "SELECT 1 FROM account WHERE id = $1", &format!("large-{:08}", 0)).await? {
+fn account(n: u32) -> String {
+    format!("large-{n:08}")
+}
+
+async fn accounts(place: Place<'_>, store: &Store, count: u32) -> anyhow::Result<u64> {
+    let mut load = Load::begin(place, store, Service::Bank).await?;
+    let there = load.number("SELECT CAST(1 AS BIGINT) FROM account WHERE id = $1", &[], &[&account(0)]).await?;
+    if count == 0 || there.is_some() {
         return Ok(0);
     }
-    let journal: i64 = sqlx::query_scalar(
-        "INSERT INTO journal (at_ms, kind, reference) VALUES ($1, 'opening', 'large test data') RETURNING id",
-    )
-    .bind(seed::today_ms())
-    .fetch_one(&mut *tx)
-    .await?;
-    for from in (0..count).step_by(LARGE_ROWS_AT_ONCE) {
-        let to = count.min(from + u32::try_from(LARGE_ROWS_AT_ONCE)?);
-        let row = |n: u32| (format!("large-{n:08}"), format!("holder{n:08}"), ids::iban(USERS + n, 1), cents(n));
-        let rows: Vec<_> = (from..to).map(row).collect();
-        let sql = "INSERT INTO account (id, owner, iban, label, balance_cents, floor_cents)
-                   SELECT value->>0, value->>1, value->>2, 'Compte courant', CAST(value->>3 AS BIGINT), 0 FROM json_each($1)";
-        seed::insert(&mut tx, sql, &rows).await?;
-    }
-    sqlx::query(
-        "INSERT INTO entry (journal, account, amount_cents, balance_cents)
-         SELECT $1, id, balance_cents, balance_cents FROM account WHERE id LIKE 'large-%' AND balance_cents <> 0 ORDER BY id",
-    )
-    .bind(journal)
-    .execute(&mut *tx)
-    .await?;
-    let total: i64 = sqlx::query_scalar("SELECT sum(balance_cents) FROM account WHERE id LIKE 'large-%'")
-        .fetch_one(&mut *tx)
-        .await?;
-    let world: i64 = sqlx::query_scalar(
-        "UPDATE account SET balance_cents = balance_cents - $1 WHERE id = 'world' RETURNING balance_cents",
-    )
-    .bind(total)
-    .fetch_one(&mut *tx)
-    .await?;
-    sqlx::query("INSERT INTO entry (journal, account, amount_cents, balance_cents) VALUES ($1, 'world', $2, $3)")
-        .bind(journal)
-        .bind(-total)
-        .bind(world)
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await?;
+    let opening = "INSERT INTO journal (at_ms, kind, reference) VALUES ($1, 'opening', 'large test data') RETURNING id";
+    let journal = load.number(opening, &[seed::today_ms()], &[]).await?.context("no journal")?;
+    let table = Table {
+        name: "account",
+        columns: &["id", "owner", "iban", "label", "balance_cents", "floor_cents"],
+        bytes: None,
+        numbered: false,
+    };
+    let row = |n| {
+        let (owner, iban) = (format!("holder{n:08}"), ids::iban(USERS + n, 1));
+        vec![Text(account(n)), Text(owner), Text(iban), Word("Compte courant"), Number(cents(n)), Number(0)]
+    };
+    load.rows(&table, (0..count).map(row)).await?;
+    let last = load.number("SELECT CAST(coalesce(max(id), 0) AS BIGINT) FROM entry", &[], &[]).await?.unwrap_or(0);
+    let table = Table {
+        name: "entry",
+        columns: &["id", "journal", "account", "amount_cents", "balance_cents"],
+        bytes: None,
+        numbered: true,
+    };
+    let paid = (0..count).filter(|n| cents(*n) != 0);
+    let row = |(id, n)| vec![Number(id), Number(journal), Text(account(n)), Number(cents(n)), Number(cents(n))];
+    load.rows(&table, (last + 1..).zip(paid).map(row)).await?;
+    let total: i64 = (0..count).map(cents).sum();
+    let world = "UPDATE account SET balance_cents = balance_cents - $1 WHERE id = 'world' RETURNING balance_cents";
+    let world = load.number(world, &[total], &[]).await?.context("no account of the world")?;
+    let entry =
+        "INSERT INTO entry (journal, account, amount_cents, balance_cents) VALUES ($1, 'world', $2, $3) RETURNING id";
+    load.number(entry, &[journal, -total, world], &[]).await?;
+    load.commit().await?;
     Ok(u64::from(count) * 2)
 }
 
-async fn parcels(store: &Store, count: u32) -> anyhow::Result<u64> {
-    let mut tx = store.begin().await?;
-    let known = "SELECT 1 FROM parcel WHERE id = $1";
-    if count == 0 || there(&mut tx, known, &ids::parcel(PARCELS_SEEDED)).await? {
+async fn parcels(place: Place<'_>, store: &Store, count: u32) -> anyhow::Result<u64> {
+    let mut load = Load::begin(place, store, Service::Parcels).await?;
+    let known = "SELECT CAST(1 AS BIGINT) FROM parcel WHERE id = $1";
+    if count == 0 || load.number(known, &[], &[&ids::parcel(PARCELS_SEEDED)]).await?.is_some() {
         return Ok(0);
     }
     let today = seed::today_ms();
-    for from in (0..count).step_by(LARGE_ROWS_AT_ONCE) {
-        let to = count.min(from + u32::try_from(LARGE_ROWS_AT_ONCE)?);
-        let numbers = || (from..to).map(|n| PARCELS_SEEDED + n);
-        // Taken in during the month before.
-        let entry = |n: u32| today - i64::from(n % 30 + 1) * 86_400_000 + i64::from(n % 86_400) * 1000;
-        let rows: Vec<_> = numbers().map(|n| (ids::parcel(n), entry(n))).collect();
-        seed::insert(
-            &mut tx,
-            "INSERT INTO parcel SELECT value->>0, 'Colissimo', CAST(value->>1 AS BIGINT), 'FR' FROM json_each($1)",
-            &rows,
-        )
-        .await?;
-        let scans: Vec<_> = numbers()
-            .flat_map(|n| {
-                let id = ids::parcel(n);
-                (0..SCANS).map(move |k| {
-                    let code = ["DR1", "PC1", "ET1"][k as usize];
-                    let town = seed::TOWNS[(n + k) as usize % seed::TOWNS.len()].0;
-                    (format!("large-{n:08}-{k}"), id.clone(), code, town, entry(n) + i64::from(k) * 7_200_000)
-                })
-            })
-            .collect();
-        let sql = "INSERT INTO scan SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>4 AS BIGINT), zeroblob(0) FROM json_each($1)";
-        seed::insert(&mut tx, sql, &scans).await?;
-    }
-    tx.commit().await?;
+    let numbers = || (0..count).map(|n| PARCELS_SEEDED + n);
+    // Taken in during the month before.
+    let entry = |n: u32| today - i64::from(n % 30 + 1) * 86_400_000 + i64::from(n % 86_400) * 1000;
+    let table =
+        Table { name: "parcel", columns: &["id", "product", "entry_ms", "to_country"], bytes: None, numbered: false };
+    let row = |n| vec![Text(ids::parcel(n)), Word("Colissimo"), Number(entry(n)), Word("FR")];
+    load.rows(&table, numbers().map(row)).await?;
+    let table = Table {
+        name: "scan",
+        columns: &["id", "parcel", "code", "site", "event_ms", "recorded_ms", "body_hash"],
+        bytes: Some("body_hash"),
+        numbered: false,
+    };
+    let row = |(n, k): (u32, u32)| {
+        let (id, code) = (format!("large-{n:08}-{k}"), ["DR1", "PC1", "ET1"][k as usize]);
+        let town = seed::TOWNS[(n + k) as usize % seed::TOWNS.len()].0;
+        let at = entry(n) + i64::from(k) * 7_200_000;
+        vec![Text(id), Text(ids::parcel(n)), Word(code), Word(town), Number(at), Number(at), Word("")]
+    };
+    let scans = numbers().flat_map(|n| (0..SCANS).map(move |k| (n, k)));
+    load.rows(&table, scans.map(row)).await?;
+    load.commit().await?;
     Ok(u64::from(count) * u64::from(1 + SCANS))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::tests::postgres::Postgres;
+    use futures_util::TryStreamExt as _;
+    use sha2::{Digest as _, Sha256};
 
-    #[tokio::test]
-    async fn large_test_data_are_the_same_each_time_and_keep_what_must_hold() {
-        let digest = async |dir: &Path| {
-            let store = Store::open_existing(dir, Service::Bank).await.unwrap().unwrap();
-            let digest: (i64, i64, String) =
-                sqlx::query_as("SELECT count(*), sum(balance_cents), max(iban) FROM account WHERE id LIKE 'large-%'")
-                    .fetch_one(&store.reader)
-                    .await
-                    .unwrap();
-            digest
-        };
-        let large = Large { accounts: 25_000, parcels: 12_000 };
-        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for dir in [&one, &two] {
-            assert_eq!(fill(dir.path(), large).await.unwrap(), 50_000 + 48_000);
+    const LARGE: Large = Large { accounts: 12_000, parcels: 11_000 };
+
+    /// How many rows a query gives, and a hash of them: each is one text.
+    async fn digest(place: Place<'_>, service: Service, sql: &'static str) -> (usize, String) {
+        let store = Store::open_existing(place, service).await.unwrap().unwrap();
+        let (mut count, mut hash) = (0, Sha256::new());
+        {
+            let mut rows = sqlx::query_scalar::<_, String>(sql).fetch(&store.reader);
+            while let Some(row) = rows.try_next().await.unwrap() {
+                count += 1;
+                hash.update(row.as_bytes());
+                hash.update(b"\n");
+            }
         }
-        assert_eq!(fill(one.path(), large).await.unwrap(), 0, "full already");
-        assert_eq!(digest(one.path()).await, digest(two.path()).await);
-        assert_eq!(digest(one.path()).await.0, 25_000);
-        let findings = crate::verify::verify(one.path(), None, None).await.unwrap();
+        store.close().await;
+        (count, hex::encode(hash.finalize()))
+    }
+
+    async fn digests(place: Place<'_>) -> Vec<(usize, String)> {
+        let queries = [
+            (
+                Service::Bank,
+                "SELECT id || '|' || owner || '|' || coalesce(iban, '') || '|' || label || '|' || balance_cents || '|' ||
+                 coalesce(floor_cents, -1) FROM account ORDER BY id",
+            ),
+            (
+                Service::Bank,
+                "SELECT id || '|' || journal || '|' || account || '|' || amount_cents || '|' || balance_cents
+                 FROM entry ORDER BY id",
+            ),
+            (Service::Parcels, "SELECT id || '|' || product || '|' || entry_ms || '|' || to_country FROM parcel ORDER BY id"),
+            (
+                Service::Parcels,
+                "SELECT id || '|' || parcel || '|' || code || '|' || site || '|' || event_ms || '|' || recorded_ms || '|' ||
+                 length(body_hash) FROM scan ORDER BY id",
+            ),
+        ];
+        let mut all = Vec::new();
+        for (service, sql) in queries {
+            all.push(digest(place, service, sql).await);
+        }
+        all
+    }
+
+    async fn holds(place: Place<'_>) {
+        let findings = crate::verify::verify(place.dir, place.database, None).await.unwrap();
         let broken: Vec<_> = findings.iter().filter(|finding| !finding.ok).collect();
         assert!(broken.is_empty(), "{broken:?}");
+    }
+
+    #[tokio::test]
+    async fn large_test_data_are_the_same_in_both_databases_and_keep_what_must_hold() {
+        let (dir, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let postgres = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
+        let url = postgres.url();
+        let database: Database = url.parse().unwrap();
+        let files = Place::from(dir.path());
+        let server = Place { dir: keys.path(), database: Some(&database) };
+        let made = async |sql: &'static str| -> Vec<String> {
+            let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+        };
+        // References, indexes and triggers, and whether they are on.
+        let shape = async || {
+            let mut all = made(
+                "SELECT conrelid::regclass::text || ' ' || pg_get_constraintdef(oid) FROM pg_constraint ORDER BY 1",
+            )
+            .await;
+            all.extend(
+                made("SELECT indexdef FROM pg_indexes WHERE schemaname IN ('bank', 'parcels') ORDER BY 1").await,
+            );
+            all.extend(
+                made("SELECT tgname || ' ' || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1").await,
+            );
+            all
+        };
+        for place in [files, server] {
+            for service in [Service::Bank, Service::Parcels] {
+                crate::estate::open(place, service).await.unwrap().close().await;
+            }
+        }
+        let before = shape().await;
+        for place in [files, server] {
+            assert_eq!(fill(place, LARGE).await.unwrap(), 24_000 + 44_000);
+            assert_eq!(fill(place, LARGE).await.unwrap(), 0, "full already");
+            holds(place).await;
+        }
+        assert_eq!(shape().await, before, "what was put off is back");
+        let (one, other) = (digests(files).await, digests(server).await);
+        assert!(one[0].0 > 12_000 && one[2].0 > 11_000 && one[3].0 > 33_000, "{one:?}");
+        assert_eq!(one, other);
+    }
+
+    #[tokio::test]
+    async fn large_test_data_are_the_same_each_time() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for dir in [&one, &two] {
+            fill(dir.path(), Large { accounts: 3000, parcels: 1000 }).await.unwrap();
+        }
+        assert_eq!(digests(Place::from(one.path())).await, digests(Place::from(two.path())).await);
     }
 }

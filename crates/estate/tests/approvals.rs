@@ -101,6 +101,26 @@ fn without_the_application_the_code_comes_at_once() {
 }
 
 #[test]
+fn a_bank_that_starts_again_sends_the_code_that_waited() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    let rails = Estate::start(&["rails", "--listen", "127.0.0.1:0", "--telephone", "127.0.0.1:0"], data);
+    let app = Estate::start(&["app", "--listen", "127.0.0.1:0"], data);
+    let (rails_peer, app_peer) = (format!("rails={}", rails.at("rails")), format!("app={}", app.at("app")));
+    let start =
+        || Estate::start(&["bank", "--listen", "127.0.0.1:0", "--peer", &rails_peer, "--peer", &app_peer], data);
+    let bank = start();
+    let id = transfer(bank.at("bank"), "key-approval-4", 2468);
+    question(app.at("app"), &id);
+    // Killed while the application has the question: nobody is left who knows that a message waits.
+    drop(bank);
+    assert!(texts(rails.at("telephone")).is_empty());
+    let _bank = start();
+    let text = wait_for("a text message", || texts(rails.at("telephone")).into_iter().next());
+    assert!(text.contains("24,68 EUR"), "{text}");
+}
+
+#[test]
 fn the_same_on_postgres() {
     support::again_on_postgres(&[]);
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use guichet_estate::{DATABASE_VARIABLE, Database};
 use guichet_proxy::serve::{Node, Totals};
 
 /// Services of the estate in the order of their ports, with what the demo says of each.
@@ -64,6 +65,9 @@ pub(crate) struct DemoArgs {
     /// Folder for certificates, configuration and databases; a temporary one that is removed at the end if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Keep the estate's stores in PostgreSQL; takes --data too, where the keys stay.
+    #[arg(long, value_name = "postgres://USER@HOST/DATABASE", env = DATABASE_VARIABLE, hide_env_values = true)]
+    database: Option<Database>,
 }
 
 /// A child process that ends with the demo.
@@ -97,6 +101,11 @@ impl Drop for Estate {
 
 /// Runs until Ctrl-C or TERM.
 pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
+    if arguments.database.is_some() && arguments.data.is_none() {
+        bail!(
+            "--database (or {DATABASE_VARIABLE}) needs --data DIR: what is sealed in the database opens with the keys there"
+        );
+    }
     check_ports(arguments)?;
     let temporary = match arguments.data {
         Some(_) => None,
@@ -117,6 +126,9 @@ pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
 
     let base = arguments.estate_base_port;
     say(&format!("Starting the estate: nine services on 127.0.0.1, ports {} to {}.\n", base + 1, base + 9));
+    if let Some(database) = &arguments.database {
+        say(&format!("Its stores are in {database:?}, a schema each.\n"));
+    }
     let mut estate = start_estate(arguments, &dir)?;
     let till = start_till(arguments, &dir)?;
     let other_bank = start_other_bank(arguments, &dir)?;
@@ -203,6 +215,10 @@ fn start_estate(arguments: &DemoArgs, dir: &Path) -> anyhow::Result<Estate> {
         .args(["--telephone", &format!("127.0.0.1:{}", arguments.telephone_port)])
         .args(["--cards", &format!("127.0.0.1:{}", arguments.cards_port)])
         .args(["--bank-at", &format!("{OTHER_BANK}=127.0.0.1:{}", arguments.other_bank_port)]);
+    if let Some(database) = &arguments.database {
+        // Not as an argument: the list of processes is everybody's to read.
+        command.env(DATABASE_VARIABLE, database.connection_string());
+    }
     start_child("estate", command, dir)
 }
 

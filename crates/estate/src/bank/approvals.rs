@@ -4,8 +4,10 @@
 //! The code is made and bound at the start in any case, so that nothing is missing when the application is.
 
 use super::{Bank, instant, transfers};
-use crate::bounds::{APPROVAL_PATIENCE, CODE_LIFE_MS};
+use crate::bounds::{APPROVAL_PATIENCE, BANK_SMS_AT_ONCE_MAX, CODE_LIFE_MS};
+use crate::credentials::User;
 use crate::estate_key::HEADER;
+use crate::ids;
 use crate::kit::{Json, private};
 use crate::problem::Problem;
 use crate::service::Service;
@@ -15,6 +17,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The text message that waits.
 pub(super) struct Message {
@@ -34,17 +37,56 @@ pub(super) fn ask(bank: &Bank, message: Message, question: Value) {
         if put(&bank, &question).await {
             tokio::time::sleep(APPROVAL_PATIENCE).await;
         }
-        let waits: Result<Option<i64>, sqlx::Error> =
-            sqlx::query_scalar("SELECT 1 FROM transfer WHERE id = $1 AND status = 'pending'")
-                .bind(&message.id)
-                .fetch_optional(&bank.kit.store.reader)
-                .await;
+        let waits = still_waits(&bank, &message.id).await;
         drop(place);
         // A store that does not answer is no reason to keep the code back.
-        if !matches!(waits, Ok(None)) {
+        if waits.unwrap_or(true) {
             bank.messages.hand_over(message.id, message.telephone, message.text);
         }
     });
+}
+
+/// Takes up the messages that waited when this bank ended, with an application or with the rails. Which went out is the rails'
+/// to know: under the same id a message is sent once.
+pub(super) fn resume(bank: &Bank) {
+    let bank = bank.clone();
+    tokio::spawn(async move {
+        if let Err(error) = take_up(&bank).await {
+            eprintln!("guichet-estate: bank: messages that waited stay in the outbox: {error}");
+        }
+    });
+}
+
+async fn take_up(bank: &Bank) -> Result<(), sqlx::Error> {
+    let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
+        "SELECT t.id, t.owner, t.asked_ms, o.text FROM outbox o JOIN transfer t ON t.id = o.transfer
+         WHERE t.status = 'pending' AND t.asked_ms > $1 ORDER BY t.asked_ms, t.id LIMIT $2",
+    )
+    .bind(now_ms() - CODE_LIFE_MS)
+    .bind(BANK_SMS_AT_ONCE_MAX as i64)
+    .fetch_all(&bank.kit.store.reader)
+    .await?;
+    let patience_ms = APPROVAL_PATIENCE.as_millis() as i64;
+    for (id, owner, asked_ms, text) in rows {
+        let Some(user) = User::from_name(&owner) else { continue };
+        // Whether the application was asked is not written down: each has the time to answer.
+        let left_ms = (asked_ms + patience_ms - now_ms()).clamp(0, patience_ms);
+        tokio::time::sleep(Duration::from_millis(left_ms.unsigned_abs())).await;
+        if still_waits(bank, &id).await? {
+            bank.messages.hand_over(id, ids::telephone(user.n), text);
+        }
+    }
+    Ok(())
+}
+
+/// Whether nobody has decided about a transfer.
+async fn still_waits(bank: &Bank, id: &str) -> Result<bool, sqlx::Error> {
+    let waits: Option<i64> =
+        sqlx::query_scalar("SELECT CAST(1 AS BIGINT) FROM transfer WHERE id = $1 AND status = 'pending'")
+            .bind(id)
+            .fetch_optional(&bank.kit.store.reader)
+            .await?;
+    Ok(waits.is_some())
 }
 
 /// Whether the application has the question.

@@ -91,6 +91,7 @@ pub(crate) fn router(kit: &Kit) -> Router {
         messages: Messages::new(&kit.peers),
         identity: Relying::new(kit),
     };
+    approvals::resume(&state);
     let routes = Router::new()
         .route("/login", kit.op("login", post(login)))
         .route("/accounts", kit.op("accounts", get(accounts)))

@@ -6,6 +6,7 @@
 use super::Identity;
 use crate::bounds::{
     CEREMONIES_DONE_MAX, CEREMONY_LIFE_MS, PASSKEYS_PER_PERSON_MAX, SIGN_IN_FRESH_MS, TOKENS_PURGE_MAX,
+    USER_NAME_BYTES_MAX,
 };
 use crate::credentials::User;
 use crate::kit::{Json, private};
@@ -43,6 +44,10 @@ pub(super) const AMR: &str = "mfa user";
 const MAKING: &str = "registration";
 const SIGNING: &str = "sign-in";
 const NONCE_BYTES: usize = 12;
+/// What is sealed is padded to a multiple of this, so that its length tells nothing.
+const PADDED_BYTES: usize = 1024;
+/// As long as the names of passkeys that devices make.
+const DECOY_BYTES: usize = 16;
 
 /// A ceremony under way.
 #[derive(Deserialize, Serialize)]
@@ -97,6 +102,24 @@ impl Identity {
         Ok(open(&self.cipher()?, kind, sealed, now_ms()))
     }
 
+    /// A passkey that nobody has, the same each time: who asks can't tell who has none, nor who is nobody.
+    fn decoy(&self, user: &str) -> Result<Passkey, Problem> {
+        let key = self.key.as_ref().ok_or_else(|| Problem::internal(&"there is no estate key"))?;
+        let id = hash(key.derive(&format!("identity passkey of nobody: {user}")).as_bytes());
+        // The public key is the curve's base point, to which nobody's device answers.
+        let decoy = json!({"cred": {
+            "cred_id": URL_SAFE_NO_PAD.encode(&id[..DECOY_BYTES]),
+            "cred": {"type_": "ES256", "key": {"EC_EC2": {
+                "curve": "SECP256R1", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+                "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+            }}},
+            "counter": 0, "transports": null, "user_verified": true, "backup_eligible": false, "backup_state": false,
+            "registration_policy": "required", "extensions": {}, "attestation": {"data": "None", "metadata": "None"},
+            "attestation_format": "none",
+        }});
+        serde_json::from_value(decoy).map_err(|error| Problem::internal(&error))
+    }
+
     async fn passkeys(&self, user: &str) -> Result<Vec<Passkey>, Problem> {
         let rows: Vec<String> =
             sqlx::query_scalar("SELECT passkey FROM passkey WHERE \"user\" = $1 ORDER BY made_ms, id")
@@ -108,7 +131,8 @@ impl Identity {
 }
 
 fn seal<T: Serialize>(cipher: &Aes256Gcm, kind: &'static str, begun: &Begun<T>) -> Result<String, Problem> {
-    let text = serde_json::to_vec(begun).map_err(|error| Problem::internal(&error))?;
+    let mut text = serde_json::to_vec(begun).map_err(|error| Problem::internal(&error))?;
+    text.resize(text.len().next_multiple_of(PADDED_BYTES), b' ');
     let mut nonce = [0; NONCE_BYTES];
     getrandom::fill(&mut nonce).map_err(|error| Problem::internal(&error))?;
     let sealed = cipher.encrypt(&Nonce::from(nonce), Payload { msg: &text, aad: kind.as_bytes() });
@@ -219,9 +243,13 @@ pub(super) struct Who {
 
 /// `POST /passkeys/sign-in/start`
 pub(super) async fn sign_in_start(State(identity): State<Identity>, body: Json<Who>) -> Result<Response, Problem> {
-    let known = identity.passkeys(&body.value.user).await?;
-    if known.is_empty() {
+    let user = &body.value.user;
+    if user.len() > USER_NAME_BYTES_MAX {
         return Err(refused());
+    }
+    let mut known = identity.passkeys(user).await?;
+    if known.is_empty() {
+        known.push(identity.decoy(user)?);
     }
     let begun = identity.webauthn()?.start_passkey_authentication(&known);
     let (challenge, state) = begun.map_err(|error| Problem::internal(&error))?;

@@ -129,25 +129,32 @@ pub(super) async fn package(
     let agent = staff.privileged(&headers).await?;
     let mut tx = staff.kit.store.begin().await?;
     let now = now_ms();
-    if lockdown::active(&mut tx, now).await? {
-        return Err(lockdown::refusal());
-    }
-    // Once: who asks again finds it fetched.
     let row: Option<(String, String)> = sqlx::query_as(
-        "UPDATE bulk SET fetched_ms = $1 WHERE id = $2 AND agent = $3 AND approver IS NOT NULL AND fetched_ms IS NULL
-         AND expires_ms > $1 RETURNING case_reference, files",
+        "SELECT case_reference, files FROM bulk WHERE id = $1 AND agent = $2 AND approver IS NOT NULL AND fetched_ms IS NULL
+         AND expires_ms > $3",
     )
-    .bind(now)
     .bind(&id)
     .bind(&agent)
+    .bind(now)
     .fetch_optional(&mut *tx)
     .await?;
     let (case, files) = row.ok_or_else(|| Problem::not_found("approved export of yours that was not fetched yet"))?;
     let files: Vec<String> = serde_json::from_str(&files).map_err(|error| Problem::internal(&error))?;
     let count = i64::try_from(files.len()).map_err(|error| Problem::internal(&error))?;
-    if reads(&mut tx, &agent, now).await? + count > FILE_READS_PER_HOUR_MAX {
-        return Err(over_quota());
+    let refused = if lockdown::active(&mut tx, now).await? {
+        Some(("locked-down", lockdown::refusal()))
+    } else if reads(&mut tx, &agent, now).await? + count > FILE_READS_PER_HOUR_MAX {
+        Some(("over-quota", over_quota()))
+    } else {
+        None
+    };
+    if let Some((verdict, problem)) = refused {
+        // The package stays: it may be fetched when the hour or the lock-down is over.
+        audit::record(tx, staff.heads()?, &[Act { agent: &agent, file: &id, case: &case, verdict }], now).await?;
+        return Err(problem);
     }
+    // Once: who asks again finds it fetched. Nobody writes between the look and this.
+    sqlx::query("UPDATE bulk SET fetched_ms = $1 WHERE id = $2").bind(now).bind(&id).execute(&mut *tx).await?;
     let (mut found, mut acts) = (Vec::new(), Vec::new());
     for file in &files {
         let row: Option<(String, String)> =

@@ -4,12 +4,19 @@
 use anyhow::{Context, ensure};
 use sqlx::postgres::PgConnectOptions;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// The environment variable that says what `--database` says, out of sight of who lists the machine's processes.
-pub(crate) const DATABASE_VARIABLE: &str = "GUICHET_DATABASE";
+pub const DATABASE_VARIABLE: &str = "GUICHET_DATABASE";
+
+/// What stands for the service's name in a connection string, so that each service is a user of its own.
+pub(super) const SERVICE: &str = "{service}";
 
 /// A PostgreSQL database, by its connection string; each service has a schema of its own in it.
+///
+/// Where the user's name ends with `{service}`, each service connects as a user of its own, and what only reads as the
+/// user whose name has `verify` there; passwords that the string does not have stand in `roles.pgpass` of the data folder.
 #[derive(Clone)]
 pub struct Database {
     url: String,
@@ -27,8 +34,14 @@ impl FromStr for Database {
             text.starts_with("postgres://") || text.starts_with("postgresql://"),
             "takes a connection string of PostgreSQL, as postgres://user@host:5432/database"
         );
-        let options =
-            PgConnectOptions::from_str(text).context("not a connection string that PostgreSQL's clients take")?;
+        let places = text.matches(SERVICE).count();
+        let (at_end, before_password) = (format!("{SERVICE}@"), format!("{SERVICE}:"));
+        ensure!(
+            places == 0 || places == 1 && (text.contains(&at_end) || text.contains(&before_password)),
+            "{SERVICE} stands once, at the end of the user's name, as postgres://guichet_{SERVICE}@host:5432/database"
+        );
+        let options = PgConnectOptions::from_str(&text.replace(SERVICE, "bank"))
+            .context("not a connection string that PostgreSQL's clients take")?;
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let place = format!("postgres://{}:{}/{database}", options.get_host(), options.get_port());
         Ok(Self { url: text.to_owned(), place })
@@ -47,8 +60,25 @@ impl Database {
         &self.place
     }
 
-    pub(super) fn url(&self) -> &str {
+    /// The whole connection string, with its password: for the environment of a child process, never for a message.
+    #[must_use]
+    pub fn connection_string(&self) -> &str {
         &self.url
+    }
+
+    /// Whether each service is a user of its own.
+    pub(super) fn has_roles(&self) -> bool {
+        self.url.contains(SERVICE)
+    }
+
+    /// The connection string of a service, with the password that the data folder has for its role.
+    pub(super) fn url(&self, service: &str, dir: &Path) -> anyhow::Result<String> {
+        let user = self.url.split_once("://").and_then(|(_, rest)| rest.split_once(SERVICE));
+        let Some((prefix, rest)) = user else { return Ok(self.url.clone()) };
+        let password =
+            if rest.starts_with('@') { super::roles::password(dir, &format!("{prefix}{service}"))? } else { None };
+        let password = password.map_or_else(String::new, |password| format!(":{password}"));
+        Ok(self.url.replacen(SERVICE, &format!("{service}{password}"), 1))
     }
 }
 
@@ -153,10 +183,32 @@ mod tests {
     }
 
     #[test]
+    fn each_service_is_a_user_of_its_own_where_the_string_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = |text: &str| text.parse::<Database>().unwrap().url("bank", dir.path()).unwrap();
+        assert_eq!(url("postgres://me:p@host/db"), "postgres://me:p@host/db");
+        assert_eq!(url("postgres://g_{service}@host/db"), "postgres://g_bank@host/db");
+        let file = "*:*:*:g_portal:one\n*:*:*:g_bank:two\n";
+        crate::key_file::make(&dir.path().join("roles.pgpass"), "passwords", file).unwrap();
+        assert_eq!(
+            url("postgres://g_{service}@host/db?sslmode=require"),
+            "postgres://g_bank:two@host/db?sslmode=require"
+        );
+        assert_eq!(url("postgres://g_{service}:same@host/db"), "postgres://g_bank:same@host/db");
+        assert_eq!(url("postgres://x_{service}@host/db"), "postgres://x_bank@host/db", "no line for it");
+    }
+
+    #[test]
     fn a_password_is_in_no_message() {
         let database: Database = "postgres://me:hidden@db.example:5433/bank".parse().unwrap();
         assert_eq!(format!("{database:?}"), "postgres://db.example:5433/bank");
-        for wrong in ["mysql://me:hidden@host/db", "postgres://me:hidden@host:port/db", "me:hidden"] {
+        for wrong in [
+            "mysql://me:hidden@host/db",
+            "postgres://me:hidden@host:port/db",
+            "me:hidden",
+            "postgres://me:hidden@host/{service}",
+            "postgres://{service}:hidden@host/{service}",
+        ] {
             let error = format!("{:#}", wrong.parse::<Database>().unwrap_err());
             assert!(!error.contains("hidden"), "{error}");
         }

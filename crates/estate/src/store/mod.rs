@@ -5,12 +5,13 @@
 //! schema's advisory lock, also against other processes, so that none needs to be tried again.
 
 pub(crate) mod dialect;
+pub(crate) mod load;
+pub(crate) mod roles;
 
 use crate::bounds::{POOL_WAIT_MAX, READERS};
 use crate::service::Service;
 use anyhow::{Context, ensure};
-pub(crate) use dialect::DATABASE_VARIABLE;
-pub use dialect::Database;
+pub use dialect::{DATABASE_VARIABLE, Database};
 use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, Connection as _, Executor as _, Transaction};
@@ -59,10 +60,11 @@ impl Place<'_> {
         }
     }
 
-    fn connect(self, name: &str, mode: &str) -> anyhow::Result<AnyConnectOptions> {
+    /// How to reach the store of a name; in PostgreSQL as the user `role`, if users have roles.
+    fn connect(self, name: &str, role: &str, mode: &str) -> anyhow::Result<AnyConnectOptions> {
         sqlx::any::install_default_drivers();
         let url = match self.database {
-            Some(database) => database.url().to_owned(),
+            Some(database) => database.url(role, self.dir)?,
             None => {
                 let path = std::path::absolute(self.dir)?.join(format!("{name}.sqlite3"));
                 let path = path.to_str().context("the data folder's name is no UTF-8")?;
@@ -86,6 +88,26 @@ impl Place<'_> {
                 Box::pin(async move { connection.execute(sqlx::raw_sql(greeting)).await.map(|_| ()) })
             })
     }
+}
+
+/// Whether a schema of PostgreSQL has the estate's tables.
+const THERE: &str = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                     WHERE n.nspname = $1 AND c.relname = 'schema_version'";
+
+const TLS: &str = "no connection that sslmode allows: does the server speak TLS, and is its certificate for this host, and by sslrootcert?";
+
+/// Why a server of PostgreSQL did not let us in, and what mends it.
+fn refused(error: sqlx::Error, place: &str) -> anyhow::Error {
+    let cause = error.to_string();
+    let mend = match &error {
+        sqlx::Error::Io(why) if why.kind() == std::io::ErrorKind::NotFound => {
+            "a file that --database names is not there: sslrootcert, sslcert, sslkey or the server's socket"
+        }
+        sqlx::Error::Tls(_) => TLS,
+        _ if cause.contains("certificate") => TLS,
+        _ => "is the server up, and are user, password and database of --database right?",
+    };
+    anyhow::Error::new(error).context(format!("{place}: can't connect: {mend}"))
 }
 
 /// The database of one service.
@@ -127,23 +149,16 @@ impl Store {
     ) -> anyhow::Result<(Self, Option<Tx>)> {
         let place = place.into();
         let schema = place.database.map(|_| name);
-        let options = place.connect(name, "rwc")?;
+        let options = place.connect(name, name, "rwc")?;
         let greet = |writes| dialect::greeting(schema, writes);
         let told = place.tell(name);
-        let failed = || match schema {
-            Some(_) => {
-                format!(
-                    "{told}: can't connect: is the server up, and are user, password and database of --database right?"
-                )
-            }
-            None => format!("{told}: can't open"),
-        };
         if schema.is_some() {
             // A pool would try again and again, and not say why.
-            let tried = sqlx::AnyConnection::connect_with(&options).await.with_context(failed)?;
-            tried.close().await.with_context(failed)?;
+            let tried = sqlx::AnyConnection::connect_with(&options).await.map_err(|error| refused(error, &told))?;
+            tried.close().await.with_context(|| told.clone())?;
         }
-        let writer = place.pool(1, greet(true)).connect_with(options.clone()).await.with_context(failed)?;
+        let writer = place.pool(1, greet(true)).connect_with(options.clone()).await;
+        let writer = writer.with_context(|| format!("{told}: can't open"))?;
         let reader = place.pool(READERS, greet(false)).connect_lazy_with(options);
         let lock = schema.map(lock_number);
         let store = Self { writer, reader, dir: Arc::from(place.dir), lock };
@@ -179,13 +194,17 @@ impl Store {
         if self.lock.is_none() {
             return Ok(sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut **tx).await?);
         }
-        let there: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
-            .bind(name)
-            .fetch_one(&mut **tx)
-            .await?;
+        let there: i64 = sqlx::query_scalar(THERE).bind(name).fetch_one(&mut **tx).await?;
         if there == 0 {
-            let make = format!("CREATE SCHEMA \"{name}\"; {}", dialect::PRELUDE);
-            sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&mut **tx).await.context("can't make the schema")?;
+            let schema: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
+                .bind(name)
+                .fetch_one(&mut **tx)
+                .await?;
+            // An empty one was made for this service's role.
+            let make = if schema == 0 { format!("CREATE SCHEMA \"{name}\"; ") } else { String::new() };
+            let make = sqlx::AssertSqlSafe(make + dialect::PRELUDE);
+            let failed = "can't make the schema; `guichet estate roles` makes all, with a role for each service";
+            sqlx::raw_sql(make).execute(&mut **tx).await.context(failed)?;
         }
         Ok(sqlx::query_scalar("SELECT known FROM schema_version").fetch_one(&mut **tx).await?)
     }
@@ -200,15 +219,18 @@ impl Store {
             return Ok(None);
         }
         let schema = place.database.map(|_| name);
-        let pool = place.pool(1, dialect::greeting(schema, false)).connect_with(place.connect(name, "rw")?).await;
-        let pool = pool.with_context(|| format!("{}: can't open", place.tell(name)))?;
+        let options = place.connect(name, roles::VERIFY, "rw")?;
         if schema.is_some() {
-            let there = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = $1");
-            let there: i64 = there.bind(name).fetch_one(&pool).await?;
+            let mut tried =
+                sqlx::AnyConnection::connect_with(&options).await.map_err(|error| refused(error, &place.tell(name)))?;
+            let there: i64 = sqlx::query_scalar(THERE).bind(name).fetch_one(&mut tried).await?;
+            tried.close().await?;
             if there == 0 {
                 return Ok(None);
             }
         }
+        let pool = place.pool(1, dialect::greeting(schema, false)).connect_with(options).await;
+        let pool = pool.with_context(|| format!("{}: can't open", place.tell(name)))?;
         Ok(Some(Self { writer: pool.clone(), reader: pool, dir: Arc::from(place.dir), lock: schema.map(lock_number) }))
     }
 

@@ -11,7 +11,7 @@ mod people;
 mod portal;
 #[path = "../../tests/support/postgres.rs"]
 #[expect(dead_code, reason = "tests of the whole program use the rest")]
-mod postgres;
+pub(crate) mod postgres;
 mod staff;
 mod vault;
 #[path = "../../tests/support/wait.rs"]

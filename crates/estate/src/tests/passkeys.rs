@@ -116,8 +116,40 @@ async fn a_passkey_stands_for_both_steps_and_works_once() {
     assert!(
         again.status == 401 && again.text().contains("role=\"alert\"") && !again.headers.contains_key("set-cookie")
     );
-    house.lab.post(START, &[], &json!({"user": "user0006"})).await.wrong(401, "passkey-refused");
-    house.lab.post(START, &[], &json!({"user": "nobody"})).await.wrong(401, "passkey-refused");
+}
+
+#[tokio::test]
+async fn nobody_learns_who_has_a_passkey() {
+    let house = House::new().await;
+    let cookie = house.lab.cookie("/login", 5).await;
+    let device = make(&house, &cookie).await;
+    let begin = async |user: &str| {
+        let begun = house.lab.post(START, &[], &json!({"user": user})).await.right(200, "passkey").json();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let asked = &begun["options"]["publicKey"];
+        let allowed = asked["allowCredentials"].as_array().unwrap();
+        assert_eq!(allowed.len(), 1);
+        let id = allowed[0]["id"].as_str().unwrap().to_owned();
+        (id, (names(&begun), names(asked), names(&allowed[0]), ceremony(&begun).len()))
+    };
+    let (has, as_told) = begin("user0005").await;
+    let (has_none, also_told) = begin("user0006").await;
+    let (nobody, told_too) = begin("nobody").await;
+    assert_eq!(
+        (&as_told, has.len()),
+        (&also_told, has_none.len()),
+        "the one that has a passkey, and one that has none"
+    );
+    assert_eq!((&as_told, has.len()), (&told_too, nobody.len()));
+    assert!(has != has_none && has_none != nobody);
+    assert_eq!(begin("user0006").await.0, has_none, "the same each time, as a real one");
+    house.lab.post(START, &[], &json!({"user": "x".repeat(65)})).await.wrong(401, "passkey-refused");
+    // What was begun so opens nothing, whatever is shown.
+    let real = signing(&house, &device, 5, true).await;
+    let begun = house.lab.post(START, &[], &json!({"user": "user0006"})).await.right(200, "passkey").json();
+    let mixed = Shown { ceremony: ceremony(&begun), credential: real.credential };
+    let refused = enter(&house, 6, &mixed).await;
+    assert!(refused.status == 401 && !refused.headers.contains_key("set-cookie"), "{}", refused.text());
 }
 
 #[tokio::test]

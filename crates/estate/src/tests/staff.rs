@@ -1,7 +1,7 @@
 //! The staff service: passkeys, two people, lock-down, and an audit that shows what was cut from it.
 
 use super::{Answer, Lab};
-use crate::bounds::{EXPORT_FILES_MAX, EXPORTS_PER_AGENT_MAX};
+use crate::bounds::{EXPORT_FILES_MAX, EXPORTS_PER_AGENT_MAX, FILE_READS_PER_HOUR_MAX};
 use crate::ids;
 use crate::service::Service;
 use passkey::authenticator::{Authenticator, UiHint, UserCheck, UserValidationMethod};
@@ -203,11 +203,38 @@ async fn a_lock_down_stops_all_reading_but_of_the_audit() {
     end(&one).await.wrong(403, "officer-needed");
     end(&officer).await.right(204, "lockdown");
     one.get(file).await.right(200, "file");
+    // A package that was refused is in the audit, and may be fetched when the lock-down is over.
+    let asked = json!({"case": "CASE-2026-0001", "reason": "a court order", "files": ["file-0001"]});
+    let asked = one.post("/exports", &asked).await.right(201, "export").json();
+    let (id, package) = (asked["id"].as_str().unwrap(), format!("/exports/{}/package", asked["id"].as_str().unwrap()));
+    two.post(&format!("/exports/{id}/approval"), &json!({})).await.right(200, "export");
+    let told = async || {
+        let audit = one.get("/audit").await.right(200, "audit").json();
+        let last = &audit["entries"][0];
+        (last["agent"].clone(), last["file"].clone(), last["verdict"].clone())
+    };
+    assert_eq!(told().await.2, "bulk-approved");
     // The officer alone; it ends by itself.
     assert_eq!(officer.post("/lockdown", &wanted).await.right(201, "lockdown").json()["state"], "locked-down");
     one.get(file).await.wrong(423, "locked-down");
+    one.get(&package).await.wrong(423, "locked-down");
+    assert_eq!(told().await, (json!("user0005"), json!(id), json!("locked-down")));
     lab.behind("UPDATE lockdown SET until_ms = 1 WHERE ended_ms IS NULL").await;
     one.get(file).await.right(200, "file");
+    // So is one that would be more than an agent reads in an hour.
+    let mut tx = lab.kit.store.begin().await.unwrap();
+    sqlx::query(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+         INSERT INTO audit SELECT NULL, $2, 'user0005', 'file-0001', 'CASE-1', 'read', '', '' FROM n",
+    )
+    .bind(FILE_READS_PER_HOUR_MAX)
+    .bind(crate::store::now_ms())
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    one.get(&package).await.wrong(429, "over-quota");
+    assert_eq!(told().await, (json!("user0005"), json!(id), json!("over-quota")));
 }
 
 #[tokio::test]

@@ -80,6 +80,26 @@ impl Postgres {
         runtime.block_on(make(&self.url(), name))
     }
 
+    /// From now on it takes connections over TLS only, and shows this certificate; PEM both.
+    pub(crate) fn take_tls_only(&mut self, certificate: &str, key: &str) {
+        self.kill();
+        let data = self.dir.path().join("data");
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = data.join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            if nix::unistd::geteuid().is_root() {
+                let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("the user nobody");
+                std::os::unix::fs::chown(&path, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).unwrap();
+            }
+        }
+        std::fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 scram-sha-256\n").unwrap();
+        let settings = data.join("postgresql.conf");
+        let before = std::fs::read_to_string(&settings).unwrap();
+        std::fs::write(settings, before + "\nssl = on\n").unwrap();
+        self.start_again();
+    }
+
     /// Ends the server as a power cut would.
     pub(crate) fn kill(&mut self) {
         let _ = self.server.kill();

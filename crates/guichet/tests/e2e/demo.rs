@@ -8,8 +8,10 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use sqlx::Connection as _;
 
 use crate::house::{GUICHET, Process, SERVICES, curl, free_ports, free_range};
+use crate::postgres::Postgres;
 
 /// Over both versions of HTTP, by the addresses that the demo told.
 fn every_service_answers(https: u16, told: &str) {
@@ -61,13 +63,59 @@ fn a_code_reaches_the_telephone(https: u16, telephone: u16, jar: &Path) {
     }
 }
 
+/// A person opens the vault, and looks where a parcel is.
+fn the_vault_opens_and_a_parcel_is_found(https: u16, jar: &Path) {
+    let ask = |service: &str, path: &str, more: &[&str]| {
+        let resolve = format!("{service}.localhost:{https}:127.0.0.1");
+        let url = format!("https://{service}.localhost:{https}{path}");
+        let jar = jar.to_str().unwrap();
+        let mut arguments = vec!["-s", "-k", "--resolve", &resolve, "-c", jar, "-b", jar];
+        arguments.extend(more);
+        arguments.push(&url);
+        let answer = curl(&arguments);
+        String::from_utf8_lossy(&answer.stdout).into_owned()
+    };
+    let json = ["-H", "content-type: application/json", "-d", "{\"user\":\"user0001\",\"password\":\"password-0001\"}"];
+    assert!(ask("vault", "/login", &json).contains("user0001"));
+    let documents = ask("vault", "/documents", &[]);
+    assert!(documents.contains("releve-de-compte.txt"), "{documents}");
+    let found = ask("portal", "/suivi?id=CG100000003FR", &["-H", "accept-language: fr"]);
+    assert!(found.contains("CG100000003FR") && found.contains("<time"), "{found}");
+}
+
 #[test]
 fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
+    opens_and_ends(None);
+}
+
+#[test]
+fn the_demo_keeps_its_stores_in_postgresql() {
+    let output =
+        Command::new(GUICHET).args(["demo", "--database", "postgres://a:hidden@127.0.0.1/b"]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("needs --data") && !error.contains("hidden"), "{error}");
+    let postgres = Postgres::start();
+    let url = postgres.url();
+    opens_and_ends(Some(&url));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let kept: i64 = runtime.block_on(async {
+        let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+        sqlx::query_scalar("SELECT count(*) FROM bank.transfer").fetch_one(&mut connection).await.unwrap()
+    });
+    assert_eq!(kept, 1, "the transfer that was asked for in the demo");
+}
+
+/// A demo from its start to its end, as it is by itself or with a database.
+fn opens_and_ends(database: Option<&str>) {
     let [https, http, admin, telephone, cards, till, other_bank, status] = free_ports();
     let (base, _ports) = free_range();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("demo");
-    let mut child = Command::new(GUICHET)
+    let mut command = Command::new(GUICHET);
+    if let Some(url) = database {
+        command.env("GUICHET_DATABASE", url);
+    }
+    let mut child = command
         .args(["demo", "--https-port", &https.to_string(), "--http-port", &http.to_string()])
         .args(["--admin", &format!("127.0.0.1:{admin}"), "--telephone-port", &telephone.to_string()])
         .args(["--cards-port", &cards.to_string(), "--till-port", &till.to_string()])
@@ -92,6 +140,8 @@ fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
         let left = until.saturating_duration_since(Instant::now());
         told += &(lines.recv_timeout(left).unwrap_or_else(|_| panic!("it did not open: {told}")) + "\n");
     }
+    assert!(database.is_none_or(|url| !told.contains(url) && told.contains("Its stores are in postgres://")), "{told}");
+    assert_eq!(data.join("estate/bank.sqlite3").exists(), database.is_none());
     every_service_answers(https, &told);
     // With the demo's own authority nothing has to be ignored.
     let (ca, resolve) = (data.join("ca.pem"), format!("portal.localhost:{http}:127.0.0.1"));
@@ -114,16 +164,18 @@ fn the_demo_opens_every_service_shows_the_code_and_ends_without_a_trace() {
     assert_eq!(String::from_utf8_lossy(&answer.stdout), format!("200 https://portal.localhost:{https}/suivi"));
 
     a_code_reaches_the_telephone(https, telephone, &dir.path().join("jar"));
+    the_vault_opens_and_a_parcel_is_found(https, &dir.path().join("jar"));
 
     // As the demo says it: a card pays, past the front.
     assert!(told.contains(&format!("guichet estate terminal pay --amount 12.50 --rails 127.0.0.1:{cards}")), "{told}");
     let rails = format!("127.0.0.1:{cards}");
-    let paid = Command::new(GUICHET)
-        .args(["estate", "terminal", "pay", "--amount", "12.50", "--rails", &rails])
-        .output()
-        .unwrap();
-    let receipt = String::from_utf8_lossy(&paid.stdout);
-    assert!(paid.status.success() && receipt.contains("12.50 EUR, approved"), "{receipt}");
+    for (what, amount) in [("pay", "12.50"), ("withdraw", "40")] {
+        let mut terminal = Command::new(GUICHET);
+        terminal.args(["estate", "terminal", what, "--amount", amount, "--rails", &rails]);
+        let done = terminal.output().unwrap();
+        let receipt = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && receipt.contains("EUR, approved"), "{receipt}");
+    }
 
     let counter = curl(&["-s", "-H", "accept-language: en", &format!("http://127.0.0.1:{till}/")]);
     let counter = String::from_utf8_lossy(&counter.stdout);

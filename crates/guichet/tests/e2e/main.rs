@@ -9,8 +9,13 @@ mod house;
 mod mitigations;
 mod notices;
 mod passes;
+#[path = "../../../estate/tests/support/postgres.rs"]
+#[expect(dead_code, reason = "tests of the estate use the rest")]
+mod postgres;
 mod pressure;
 mod upstream;
+#[path = "../../../estate/tests/support/wait.rs"]
+mod wait;
 mod wire;
 
 use std::time::Duration;
