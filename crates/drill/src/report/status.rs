@@ -10,12 +10,13 @@ const HEAD: [&str; 4] = ["status page", "front", "told after", "end told after"]
 
 /// Fault and front; then when the page told of it, and of its end.
 fn rows(board: &Scoreboard) -> Vec<Vec<String>> {
-    let seconds = |ms: Option<u64>| ms.map_or("never".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0));
+    let seconds = |ms: Option<u64>, none: &str| ms.map_or(none.to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0));
     let fronts = board.fronts.iter().filter_map(|front| Some((&front.front, front.status.as_ref()?)));
     fronts
         .flat_map(|(front, status)| {
             status.faults.iter().map(move |fault| {
-                let (told, back) = (seconds(fault.right_after_ms), seconds(fault.back_after_ms));
+                let (told, back) =
+                    (seconds(fault.right_after_ms, "never"), seconds(fault.back_after_ms, "not in time"));
                 vec![fault.fault.clone(), front.clone(), told, back]
             })
         })

@@ -32,7 +32,8 @@ pub struct StatusFault {
     /// From its onset until the page says, and goes on saying to the end of it, that the service does not work as it should;
     /// null if it never does.
     pub right_after_ms: Option<u64>,
-    /// From its end until the page says, and goes on saying, that the service works; null if it never does.
+    /// From its end until the page says, and goes on saying, that the service works; null if it does not before
+    /// the next fault or the end of the run.
     pub back_after_ms: Option<u64>,
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn score(scenario: &Scenario, points: &[Point], polls: &[Poll]) -> St
     let up = polls.iter().filter(|poll| poll.claims.is_some()).count();
     let judged = scenario.faults.iter().filter(|fault| noticed(fault));
     let faults = judged.map(|fault| {
-        let next = scenario.faults.iter().filter(|other| other.service == fault.service);
+        let next = scenario.faults.iter().filter(|other| other.service == fault.service && noticed(other));
         let next_ms = next.map(|other| other.from_ms).filter(|ms| *ms >= fault.until_ms).min().unwrap_or(total_ms);
         StatusFault {
             service: SERVICES[fault.service].name,
