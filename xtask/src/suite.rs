@@ -17,7 +17,8 @@ const fn minutes(count: u64) -> Duration {
 /// Seconds that each fuzz target runs.
 const FUZZ_S: u64 = 10;
 /// A short drill of everything at once.
-const SMOKE_SCENARIO: &str = "drills/smoke.toml";
+const SMOKE_SCENARIOS: [(&str, &str); 2] =
+    [("smoke drill", "drills/smoke.toml"), ("smoke drill with a fault", "drills/smoke-fault.toml")];
 
 pub(crate) fn test(root: &Path, install: bool, ci: bool) -> anyhow::Result<ExitCode> {
     let mut suite = Suite { root, ci, summary: Summary::default() };
@@ -36,7 +37,7 @@ pub(crate) fn test(root: &Path, install: bool, ci: bool) -> anyhow::Result<ExitC
     suite.deny();
     suite.fuzz();
     let built = suite.release();
-    suite.smoke_drill(built.succeeded());
+    suite.smoke_drills(built.succeeded());
     Ok(suite.summary.close(ci))
 }
 
@@ -171,14 +172,17 @@ impl Suite<'_> {
     }
 
     /// With the program that was just built: an older one would tell of older code.
-    fn smoke_drill(&mut self, built: bool) {
+    fn smoke_drills(&mut self, built: bool) {
         let exe = target(self.root).join("release/guichet");
-        if !built || !self.root.join(SMOKE_SCENARIO).is_file() || !exe.is_file() {
-            let needs = format!("{SMOKE_SCENARIO} and the release build");
-            return self.summary.add("smoke drill", State::NotRun(needs), Duration::ZERO, None);
+        for (name, scenario) in SMOKE_SCENARIOS {
+            if !built || !self.root.join(scenario).is_file() || !exe.is_file() {
+                let needs = format!("{scenario} and the release build");
+                self.summary.add(name, State::NotRun(needs), Duration::ZERO, None);
+                continue;
+            }
+            let mut drill = Command::new(&exe);
+            drill.current_dir(self.root).args(["drill", scenario, "--fronts", "guichet"]);
+            self.ran(name, drill, minutes(6), Reports::Nothing);
         }
-        let mut drill = Command::new(exe);
-        drill.current_dir(self.root).args(["drill", SMOKE_SCENARIO, "--fronts", "guichet"]);
-        self.ran("smoke drill", drill, minutes(6), Reports::Nothing);
     }
 }

@@ -56,6 +56,18 @@ pub struct Ports {
     pub admin: u16,
 }
 
+/// What fronts are told to serve instead of services that are away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contracts {
+    /// Nothing.
+    #[default]
+    None,
+    /// A page that names other ways, and a status page; no answer is kept, so that fronts without contracts can be compared.
+    Pages,
+    /// The same, and earlier answers where they are the same for everybody.
+    Kept,
+}
+
 /// What a front gets to start with.
 pub struct FrontContext<'a> {
     /// Scratch directory of this front; exists.
@@ -70,8 +82,10 @@ pub struct FrontContext<'a> {
     pub workers: usize,
     /// The guichet binary.
     pub guichet_exe: &'a Path,
-    /// Whether something goes wrong in the estate on purpose: then fronts are told what to serve instead, if they can.
-    pub faults: bool,
+    /// What fronts are told to serve instead of services that are away, if they can.
+    pub contracts: Contracts,
+    /// Where the status page is to listen on 127.0.0.1, with contracts, of a front that has one.
+    pub status_port: u16,
 }
 
 /// A front that can be drilled.
@@ -97,6 +111,8 @@ pub struct RunningFront {
     pub http: Option<SocketAddr>,
     /// HTTPS, services by SNI and Host.
     pub https: Option<SocketAddr>,
+    /// The status page, where it has one.
+    pub status: Option<SocketAddr>,
     /// For `direct`: each service's own address, plain HTTP; wins over the others.
     pub per_service: BTreeMap<String, SocketAddr>,
 }
@@ -105,7 +121,7 @@ impl RunningFront {
     /// A running front of these processes (none for `direct`).
     #[must_use]
     pub fn new(children: Vec<Child>) -> Self {
-        Self { children, http: None, https: None, per_service: BTreeMap::new() }
+        Self { children, http: None, https: None, status: None, per_service: BTreeMap::new() }
     }
 
     /// The process ids, to read CPU and memory from.

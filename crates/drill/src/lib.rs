@@ -22,6 +22,7 @@ pub mod runner;
 pub mod scenario;
 pub mod score;
 pub mod services;
+pub mod status;
 pub mod target;
 pub mod visitors;
 

@@ -3,7 +3,7 @@
 use crate::capacity::Capacity;
 use crate::certs;
 use crate::faults::{self, Estate};
-use crate::front::{Front, FrontContext, Ports, ServiceTarget, TlsFiles};
+use crate::front::{Contracts, Front, FrontContext, Ports, ServiceTarget, TlsFiles};
 use crate::load::{self, Job, Live, Targets};
 use crate::oracle::{self, Arrival};
 use crate::plan::{Plan, service_of};
@@ -11,6 +11,8 @@ use crate::progress;
 use crate::scenario::Scenario;
 use crate::score::{self, FrontScore, Invariant};
 use crate::services::{SERVICES, Service, host_of};
+use crate::status::{self, Poll};
+use crate::target::LoopbackAddr;
 use anyhow::{Context, anyhow, bail};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -26,7 +28,7 @@ use std::time::{Duration, Instant};
 pub struct Settings {
     /// The guichet binary, which holds the estate.
     pub guichet_exe: PathBuf,
-    /// Ports of the estate are this plus 1 to 9, of the front this plus 21 to 23.
+    /// Ports of the estate are this plus 1 to 9, of the front this plus 21 to 24.
     pub base_port: u16,
     /// Where logs and certificates go.
     pub dir: PathBuf,
@@ -59,13 +61,14 @@ pub fn drill(
         let dir = settings.dir.join(front.name());
         std::fs::create_dir_all(&dir).with_context(|| format!("{}: can't make the directory", dir.display()))?;
         let place = Place { scenario, settings, capacity: &capacity, tls: &tls, dir: &dir };
-        let harvest = place.run(*front, &plan)?;
+        let brought = place.run(*front, &plan)?;
         if settings.stop.load(Ordering::Relaxed) {
             bail!("ended early; everything that was started is stopped");
         }
-        let mut score = score::front(front.name(), scenario, &plan, &served, &harvest.0);
-        score.notes = harvest.1;
-        score.invariants = place.verify(&plan, &harvest.0)?;
+        let mut score =
+            score::front(front.name(), scenario, &plan, &served, &brought.harvest, brought.polls.as_deref());
+        score.notes = brought.notes;
+        score.invariants = place.verify(&plan, &brought.harvest)?;
         scores.push(score);
         std::thread::sleep(PAUSE);
     }
@@ -96,11 +99,30 @@ struct Place<'a> {
     dir: &'a Path,
 }
 
+/// What the run of a front brought.
+struct Brought {
+    harvest: load::Harvest,
+    /// Looks at its status page, where it has one.
+    polls: Option<Vec<Poll>>,
+    notes: Vec<String>,
+}
+
+/// With faults, what is the same for everybody may be kept: a page from a minute ago is better than none. Without, kept answers
+/// would only make a front without contracts look worse than it is against the attack.
+fn contracts_of(scenario: &Scenario) -> Contracts {
+    match (scenario.faults.is_empty(), scenario.contracts) {
+        (false, _) => Contracts::Kept,
+        (true, true) => Contracts::Pages,
+        (true, false) => Contracts::None,
+    }
+}
+
 impl Place<'_> {
-    fn run(&self, front: &dyn Front, plan: &Arc<Plan>) -> anyhow::Result<(load::Harvest, Vec<String>)> {
+    fn run(&self, front: &dyn Front, plan: &Arc<Plan>) -> anyhow::Result<Brought> {
         let base = self.settings.base_port;
         let ports = Ports { http: base + 21, https: base + 22, admin: base + 23 };
-        ports_are_free((1..=9).map(|n| base + n).chain([ports.http, ports.https, ports.admin]))?;
+        let status_port = base + 24;
+        ports_are_free((1..=9).map(|n| base + n).chain([ports.http, ports.https, ports.admin, status_port]))?;
         let mut estate = self.start_estate()?;
         let services = self.services();
         let context = FrontContext {
@@ -109,7 +131,8 @@ impl Place<'_> {
             services: &services,
             ports,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
-            faults: !self.scenario.faults.is_empty(),
+            contracts: contracts_of(self.scenario),
+            status_port,
             guichet_exe: &self.settings.guichet_exe,
         };
         let running = front.start(&context).with_context(|| format!("{} did not start", front.name()))?;
@@ -126,19 +149,22 @@ impl Place<'_> {
             tls: Some(self.tls.clone()),
             live: Arc::clone(&live),
         };
+        let status = running.status.map(LoopbackAddr::new).transpose()?;
         let over = AtomicBool::new(false);
-        let (harvest, faults) = std::thread::scope(|scope| {
+        let (harvest, faults, polls) = std::thread::scope(|scope| {
             let (faults, origin) = (&self.scenario.faults, Instant::now() + load::LEAD);
             let (estate, ended) = (&mut estate, &over);
             let fault_player = scope.spawn(move || estate.play(faults, origin, ended));
+            let watcher = status.map(|page| scope.spawn(move || status::watch(page, origin, ended)));
             let harvest = progress::while_watched(front.name(), self.scenario.phases, &live, || load::run(&job));
             over.store(true, Ordering::Relaxed);
-            (harvest, fault_player.join())
+            (harvest, fault_player.join(), watcher.map(std::thread::ScopedJoinHandle::join))
         });
         let harvest = harvest?;
         faults.map_err(|_| anyhow!("the thread of the faults failed"))??;
+        let polls = polls.transpose().map_err(|_| anyhow!("the thread that reads the status page failed"))?;
         running.stop();
-        Ok((harvest, notes))
+        Ok(Brought { harvest, polls, notes })
     }
 
     /// Asks the estate, which has ended, whether what must hold in its stores does, and whether all that real clients were

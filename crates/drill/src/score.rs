@@ -5,6 +5,7 @@ use crate::ops::{OPS, Op};
 use crate::plan::{Plan, service_of};
 use crate::scenario::{Phases, Scenario};
 use crate::services::{SERVICES, index_of};
+use crate::status::{self, Poll, StatusScore};
 use crate::visitors::{self, VisitorScore};
 use guichet_core::Criticality;
 use hdrhistogram::Histogram;
@@ -46,6 +47,8 @@ pub struct FrontScore {
     pub operations: Vec<OperationScore>,
     /// What visitors got before, during and after each fault of the scenario.
     pub visitors: Vec<VisitorScore>,
+    /// How the status page did; null where the front has none.
+    pub status: Option<StatusScore>,
     /// What must hold in the estate's stores, looked at after the run.
     pub invariants: Vec<Invariant>,
     /// What the attackers did and got.
@@ -147,9 +150,16 @@ pub struct Point {
 /// Seconds of the attack that do not belong to its steady part.
 const ONSET_US: u64 = 3_000_000;
 
-/// Scores one front's run.
+/// Scores one front's run; `polls`: what was seen of its status page, where it has one.
 #[must_use]
-pub fn front(name: &str, scenario: &Scenario, plan: &Plan, oracle: &[bool], harvest: &Harvest) -> FrontScore {
+pub fn front(
+    name: &str,
+    scenario: &Scenario,
+    plan: &Plan,
+    oracle: &[bool],
+    harvest: &Harvest,
+    polls: Option<&[Poll]>,
+) -> FrontScore {
     let points: Vec<Point> = plan
         .requests
         .iter()
@@ -183,6 +193,7 @@ pub fn front(name: &str, scenario: &Scenario, plan: &Plan, oracle: &[bool], harv
         steady,
         operations: operations(onset, end, &points),
         visitors: visitors::scores(scenario, &points),
+        status: polls.map(|polls| status::score(scenario, &points, polls)),
         invariants: Vec::new(),
         attack: harvest.attack.clone(),
         notes: Vec::new(),

@@ -5,6 +5,8 @@ use guichet_drill::plan::Plan;
 use guichet_drill::report;
 use guichet_drill::scenario::{FaultKind, Scenario};
 use guichet_drill::score::{self, Scoreboard};
+use guichet_drill::services::index_of;
+use guichet_drill::status::{Claim, Claims, Poll};
 use std::path::Path;
 
 const TEXT: &str = concat!(
@@ -64,6 +66,16 @@ fn faults_are_checked() {
     let expect = |more: &str| parse(&format!("{TEXT}[[expect]]\n{more}"));
     assert_eq!(expect("told_min = 0.5").unwrap().expects[0].told_min, Some(0.5));
     assert!(expect("told_min = 2").unwrap_err().contains("told_min"));
+    assert_eq!(expect("status_right_ms_max = 10000").unwrap().expects[0].status_right_ms_max, Some(10_000));
+    assert!(expect("status_up_share_min = 1.5").unwrap_err().contains("status_up_share_min"));
+    assert!(expect("phase = \"after\"").unwrap_err().contains("one of status_*"));
+}
+
+/// A look at a page that says that the portal is down from 5 s to 9.5 s, and the rails all the time; one in ten finds nothing.
+fn poll(at_ms: u64) -> Poll {
+    let portal = if (5_000..9_500).contains(&at_ms) { Claim::Down } else { Claim::Works };
+    let claims = Claims::of_services(&[(0, portal), (index_of("rails").unwrap(), Claim::Down)]);
+    Poll { at_ms, claims: (at_ms % 1000 != 300).then_some(claims) }
 }
 
 /// A run in which visitors of the portal see `got` while it is killed.
@@ -82,7 +94,9 @@ fn board(got: Got) -> Scoreboard {
     };
     let records = plan.requests.iter().map(|r| record(r.at_us, r.op.service == "portal")).collect();
     let harvest = Harvest { records, attack: AttackTally::default() };
-    let score = score::front("guichet", &scenario, &plan, &vec![true; plan.requests.len()], &harvest);
+    // The page tells of it two seconds after its onset, and four after its end that it is over.
+    let polls: Vec<Poll> = (0..100).map(|i| poll(i * 100)).collect();
+    let score = score::front("guichet", &scenario, &plan, &vec![true; plan.requests.len()], &harvest, Some(&polls));
     Scoreboard {
         scenario: scenario.name,
         seed: 1,
@@ -120,5 +134,26 @@ fn what_visitors_got_is_told_by_fault_and_phase() {
         let (table, page) = (report::table::render(&board), report::html::render(&board));
         assert!(table.contains("What visitors got") && table.contains("portal killed"), "{table}");
         assert!(page.contains("What visitors got") && page.contains("100.0 %"), "{page}");
+    }
+}
+
+#[test]
+fn the_status_page_is_judged_by_what_it_said_and_when() {
+    let board = board(Got::Fallback);
+    let status = board.fronts[0].status.as_ref().unwrap();
+    assert_eq!((status.looks, status.up_share, status.gap_ms), (100, 0.9, 200));
+    assert_eq!(status.faults.len(), 1);
+    let portal = &status.faults[0];
+    assert_eq!((portal.right_after_ms, portal.back_after_ms), (Some(2000), Some(3500)), "{portal:?}");
+    // Nothing ails the rails, and partners are served; what is said of the portal is excused by its fault.
+    let wrong: Vec<_> = status.wrong.iter().map(|wrong| wrong.service).collect();
+    assert_eq!(wrong, ["rails"]);
+    assert!(status.wrong[0].for_ms > 4_000, "{:?}", status.wrong);
+    let json = serde_json::to_value(&board).unwrap();
+    assert_eq!(json["fronts"][0]["status"]["faults"][0]["right_after_ms"], 2000);
+    let (table, page) = (report::table::render(&board), report::html::render(&board));
+    for text in [&table, &page] {
+        assert!(text.contains("at 90.0 % of 100 looks") && text.contains("it said of rails"), "{text}");
+        assert!(text.contains("2.0 s") && text.contains("3.5 s"), "{text}");
     }
 }

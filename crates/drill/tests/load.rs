@@ -114,7 +114,7 @@ fn a_stall_shows_in_the_latency_of_all_who_came_meanwhile() {
         right("home", 200, "")
     });
     let (scenario, plan, harvest) = play(HOME, server.targets(), None);
-    let score = score::front("stalls", &scenario, &plan, &vec![true; plan.requests.len()], &harvest);
+    let score = score::front("stalls", &scenario, &plan, &vec![true; plan.requests.len()], &harvest, None);
     let row = score.services.iter().find(|r| r.phase == "attack").unwrap();
     assert_eq!(row.ok, row.offered);
     assert!(row.p99_ms.unwrap() > 800.0, "{row:?}");

@@ -37,7 +37,7 @@ fn board() -> Scoreboard {
             .collect();
         let attack =
             AttackTally { sent: 77, sent_per_s: vec![0, 0, 70, 7, 0, 0, 0, 0, 0, 0], ..AttackTally::default() };
-        let mut score = score::front(name, &scenario, &plan, &oracle, &Harvest { records, attack });
+        let mut score = score::front(name, &scenario, &plan, &oracle, &Harvest { records, attack }, None);
         let holds = |service: &str, name: &str, ok, detail: &str| Invariant {
             service: service.to_owned(),
             name: name.to_owned(),

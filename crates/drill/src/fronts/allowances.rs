@@ -1,8 +1,10 @@
 //! What every peer lets a source and a service have, worked out once, so that peers differ in what they can do and not in
 //! the numbers they were given.
 
+use super::contracts;
 use super::template::Scope;
-use crate::front::{FrontContext, ServiceTarget};
+use crate::front::{Contracts, FrontContext, ServiceTarget};
+use anyhow::Context;
 
 /// Connections of one source. Twice what browsers open to the nine names of the estate at once (six each for HTTP/1.1).
 const CONNECTIONS_PER_SOURCE: u32 = 64;
@@ -24,9 +26,11 @@ const BAN_ERRORS_PER_10S: u32 = 300;
 const TLS_RATE_PER_WORKER: usize = 2000;
 /// Longest that a request waits at the front for a slot.
 const QUEUE_MS: u32 = 1000;
+/// Milliseconds that a service may take for an answer where there is a page to give instead: visitors leave after two seconds.
+const ANSWER_WITH_PAGE_MS: u32 = 1500;
 
 /// Values that all templates may use.
-pub(crate) fn scope(context: &FrontContext<'_>) -> Scope {
+fn base(context: &FrontContext<'_>) -> Scope {
     let fd_limit = fd_limit();
     // Two descriptors a connection, and some for listeners and files.
     let connections_max = (fd_limit.saturating_sub(200) / 2).min(50_000);
@@ -61,7 +65,13 @@ pub(crate) fn scope(context: &FrontContext<'_>) -> Scope {
         .set("errors_per_10s", ERRORS_PER_10S)
         .set("ban_errors_per_10s", BAN_ERRORS_PER_10S)
         .set("queue_ms", QUEUE_MS);
-    let of = |keep: fn(&ServiceTarget) -> bool| context.services.iter().filter(|s| keep(s)).map(service).collect();
+    // With contracts, a page comes before the visitor leaves; without, nothing better would come than the late answer.
+    let answer_ms = if context.contracts == Contracts::None { 15_000 } else { ANSWER_WITH_PAGE_MS };
+    scope.set("away", "").set("kept", "").set("answer_ms", answer_ms).set("answer_s", f64::from(answer_ms) / 1000.0);
+    let kept = context.contracts == Contracts::Kept;
+    let of = |keep: fn(&ServiceTarget) -> bool| {
+        context.services.iter().filter(|s| keep(s)).map(|s| service(s, kept)).collect()
+    };
     scope
         .list("services", of(|_| true))
         .list("public", of(|s| !s.partner_only))
@@ -73,7 +83,25 @@ pub(crate) fn scope(context: &FrontContext<'_>) -> Scope {
     scope
 }
 
-fn service(service: &ServiceTarget) -> Scope {
+/// What peers are told to serve instead of services that are away: a page that names other ways, written into their folder, and
+/// answers that are the same for everybody, of peers that can keep them.
+///
+/// # Errors
+/// When the page can't be written.
+pub(crate) fn scope(context: &FrontContext<'_>) -> anyhow::Result<Scope> {
+    let mut scope = base(context);
+    let page = context.dir.join(".away.html");
+    if context.contracts != Contracts::None {
+        std::fs::write(&page, contracts::away_page()).with_context(|| page.display().to_string())?;
+        scope.set("away", page.display());
+    }
+    if context.contracts == Contracts::Kept {
+        scope.set("kept", "yes");
+    }
+    Ok(scope)
+}
+
+fn service(service: &ServiceTarget, kept: bool) -> Scope {
     let workers = service.workers.max(1);
     // Half a set of operations waits at the service, so that no worker is idle between two; more would near its knee.
     let slots = workers + workers.div_ceil(2);
@@ -87,6 +115,7 @@ fn service(service: &ServiceTarget) -> Scope {
         .set("upstream_ip", service.upstream.ip())
         .set("upstream_port", service.upstream.port())
         .set("cookie", service.session_cookie.as_deref().unwrap_or_default())
+        .set("cached", if kept && service.name == "portal" { "yes" } else { "" })
         .set("workers_service", workers)
         .set("slots", slots)
         // nginx has no queue of its own: the service's has to do, up to twice its slots.

@@ -49,7 +49,7 @@ impl Front for Envoy {
 }
 
 fn write_config(context: &FrontContext<'_>) -> anyhow::Result<PathBuf> {
-    let text = allowances::scope(context).render(TEMPLATE).context("drills/peers/envoy.yaml.in")?;
+    let text = allowances::scope(context)?.render(TEMPLATE).context("drills/peers/envoy.yaml.in")?;
     let path = context.dir.join("envoy.yaml");
     std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     Ok(path)

@@ -1,13 +1,13 @@
 //! Guichet itself: `guichet serve -c FILE`.
 
 use super::{contracts, process};
-use crate::front::{Front, FrontContext, Ports, RunningFront, ServiceTarget};
+use crate::front::{Contracts, Front, FrontContext, Ports, RunningFront, ServiceTarget};
 use anyhow::{Context, bail};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -41,6 +41,9 @@ impl Front for Guichet {
         let mut front = process::wait_listening(child, &[admin, http, https], &log).context("guichet")?;
         wait_ready(admin)?;
         (front.http, front.https) = (Some(http), Some(https));
+        if context.contracts != Contracts::None {
+            front.status = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, context.status_port)));
+        }
         Ok(front)
     }
 }
@@ -87,13 +90,20 @@ pub fn guichet_toml(context: &FrontContext<'_>) -> anyhow::Result<String> {
         "[[partner]]\nname = \"drill\"\ncertificate_sha256 = [\"{hex}\"]\nservices = [{}]\n\n",
         partner_services.join(", ")
     );
-    if context.faults {
+    let contracts = context.contracts;
+    if contracts != Contracts::None {
         toml.push_str(contracts::CHANNELS);
+        let notices = context.dir.join("notices");
+        // What an earlier drill left in a kept directory would be told again.
+        if notices.exists() {
+            std::fs::remove_dir_all(&notices).with_context(|| notices.display().to_string())?;
+        }
+        toml.push_str(&contracts::notices(&notices, context.status_port));
     }
     for target in context.services {
         service(&mut toml, target);
-        if context.faults {
-            contracts::contract(&mut toml, &target.name);
+        if contracts != Contracts::None {
+            contracts::contract(&mut toml, &target.name, contracts == Contracts::Kept);
         }
     }
     Ok(toml)
@@ -197,7 +207,8 @@ mod tests {
             ports: Ports { http: 8080, https: 8443, admin: 8444 },
             workers: 2,
             guichet_exe: Path::new("guichet"),
-            faults: true,
+            contracts: Contracts::Kept,
+            status_port: 8445,
         };
         let text = guichet_toml(&context).unwrap();
         let found: toml::Table = text.parse().unwrap();
@@ -220,6 +231,7 @@ mod tests {
             ("service.portal.route.0.path", "\"/recherche\""),
             ("service.portal.contract.fallback", "\"page\""),
             ("service.rails.contract.ways.0", "\"counter\""),
+            ("notices.listen", "\"127.0.0.1:8445\""),
             ("channel.telephone.telephone", "\"3639\""),
             ("service.rails.partner_only", "true"),
             ("service.rails.criticality", "\"critical\""),

@@ -39,7 +39,7 @@ impl Front for Haproxy {
 fn write_config(exe: &Path, context: &FrontContext<'_>) -> anyhow::Result<PathBuf> {
     let pem = context.dir.join("haproxy.pem");
     concatenate(&context.tls.cert, &context.tls.key, &pem)?;
-    let mut scope = allowances::scope(context);
+    let mut scope = allowances::scope(context)?;
     scope.set("pem", pem.display()).set("glitches", if major(exe)? >= 3 { "yes" } else { "" });
     let text = scope.render(TEMPLATE).context("drills/peers/haproxy.cfg.in")?;
     let path = context.dir.join("haproxy.cfg");

@@ -46,7 +46,7 @@ impl Front for Nginx {
 }
 
 fn write_config(context: &FrontContext<'_>) -> anyhow::Result<PathBuf> {
-    let text = allowances::scope(context).render(TEMPLATE).context("drills/peers/nginx.conf.in")?;
+    let text = allowances::scope(context)?.render(TEMPLATE).context("drills/peers/nginx.conf.in")?;
     let path = context.dir.join("nginx.conf");
     std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     Ok(path)

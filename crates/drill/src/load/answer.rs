@@ -79,6 +79,7 @@ impl Answer {
             let ttl = text()
                 .rsplit_once("ttl=")
                 .and_then(|(_, ttl)| ttl.split([';', ',']).next()?.trim().parse::<i64>().ok());
+            self.aged |= text().contains("detail=stale");
             self.fresh |= ttl.is_some_and(|ttl| ttl >= 0);
         } else if name.eq_ignore_ascii_case("connection") {
             self.close |= text().split(',').any(|token| token.trim().eq_ignore_ascii_case("close"));
@@ -129,6 +130,8 @@ mod tests {
             &[("x-estate-op", "home"), ("age", "9"), ("cache-status", "guichet; hit; ttl=-7; detail=x")],
             Got::Stale,
         );
+        check(200, &[("x-estate-op", "home"), ("cache-status", "nginx; hit; detail=stale")], Got::Stale);
+        check(200, &[("x-estate-op", "home"), ("cache-status", "")], Got::Right);
         check(503, &[("guichet-contract", "fallback")], Got::Fallback);
         check(503, &[("retry-after", "3")], Got::Error);
         check(502, &[("age", "1")], Got::Error);

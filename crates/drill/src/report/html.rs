@@ -8,7 +8,7 @@ use crate::services::SERVICES;
 use std::fmt::Write as _;
 
 /// Text for HTML.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -68,6 +68,7 @@ pub fn render(board: &Scoreboard) -> String {
     out.push_str("</div></section>");
     out.push_str(&tables::operations(board));
     out.push_str(&super::visitors::section(board));
+    out.push_str(&super::status::section(board));
     out.push_str(&tables::invariants(board));
     out.push_str(&figures(board));
     out.push_str("<section><h2>Notes</h2><ul>");

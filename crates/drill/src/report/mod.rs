@@ -2,6 +2,7 @@
 
 pub mod html;
 mod plot;
+mod status;
 pub mod table;
 mod tables;
 mod visitors;

@@ -47,6 +47,7 @@ pub fn render(board: &Scoreboard) -> String {
     out.push_str(&boxed(&head, &[body, foot]));
     out.push_str(&operations(board));
     out.push_str(&super::visitors::render(board));
+    out.push_str(&super::status::render(board));
     out.push_str(&invariants(board));
     for front in &board.fronts {
         for note in &front.notes {

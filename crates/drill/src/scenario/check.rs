@@ -60,8 +60,8 @@ pub(super) fn scenario(text: &str, path: &Path) -> Result<Scenario, Problems> {
         return Err(finder.into_problems(path));
     }
     let capacity = path.parent().unwrap_or_else(|| Path::new(".")).join(&raw.capacity);
-    let (name, description) = (raw.name, raw.description);
-    Ok(Scenario { name, description, seed: raw.seed, capacity, phases, limits, real, waves, faults, expects })
+    let RawScenario { name, description, seed, contracts, .. } = raw;
+    Ok(Scenario { name, description, seed, capacity, phases, limits, real, waves, contracts, faults, expects })
 }
 
 fn ms(seconds: f64) -> u64 {
@@ -159,14 +159,22 @@ fn expect(i: usize, raw: &RawExpect, finder: &mut Finder<'_>) -> Option<Expect> 
             }
         },
     };
-    let shares = [raw.relative_min, raw.told_min, raw.refused_real_share_max, raw.attack_reached_share_max];
+    let shares = [
+        raw.relative_min,
+        raw.told_min,
+        raw.refused_real_share_max,
+        raw.attack_reached_share_max,
+        raw.status_up_share_min,
+    ];
+    let times = [raw.time_to_protect_ms_max, raw.status_right_ms_max, raw.status_back_ms_max, raw.status_wrong_ms_max];
     let none = shares.iter().all(Option::is_none) && raw.p99_ms_max.is_none() && raw.refused_real_max.is_none();
-    if none && raw.time_to_protect_ms_max.is_none() {
-        let mend = "give relative_min, p99_ms_max, refused_real_max, refused_real_share_max, attack_reached_share_max, told_min or time_to_protect_ms_max";
+    if none && times.iter().all(Option::is_none) {
+        let mend = "give relative_min, p99_ms_max, refused_real_max, refused_real_share_max, attack_reached_share_max, told_min, time_to_protect_ms_max or one of status_*";
         finder.at(&place, "expects nothing", mend);
         return None;
     }
-    let keys = ["relative_min", "told_min", "refused_real_share_max", "attack_reached_share_max"];
+    let keys =
+        ["relative_min", "told_min", "refused_real_share_max", "attack_reached_share_max", "status_up_share_min"];
     for (key, share) in keys.iter().zip(shares) {
         if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             finder.at(&format!("{place}.{key}"), "is a share", "give 0 to 1");
@@ -181,6 +189,10 @@ fn expect(i: usize, raw: &RawExpect, finder: &mut Finder<'_>) -> Option<Expect> 
         p99_ms_max: raw.p99_ms_max,
         refused_real_max: raw.refused_real_max,
         told_min: raw.told_min,
+        status_right_ms_max: raw.status_right_ms_max,
+        status_back_ms_max: raw.status_back_ms_max,
+        status_up_share_min: raw.status_up_share_min,
+        status_wrong_ms_max: raw.status_wrong_ms_max,
         refused_real_share_max: raw.refused_real_share_max,
         attack_reached_share_max: raw.attack_reached_share_max,
         time_to_protect_ms_max: raw.time_to_protect_ms_max,

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub real: Vec<RealPopulation>,
     /// What attackers do, window by window.
     pub waves: Vec<Wave>,
+    /// Whether fronts name other ways and keep a status page also without faults.
+    pub contracts: bool,
     /// What goes wrong in the estate.
     pub faults: Vec<Fault>,
     /// What must hold.
@@ -192,6 +194,14 @@ pub struct Expect {
     pub refused_real_max: Option<u64>,
     /// Least share of a faulty service's visitors that is told something of use.
     pub told_min: Option<f64>,
+    /// Most milliseconds from a fault's onset until the status page tells of it.
+    pub status_right_ms_max: Option<u64>,
+    /// Most milliseconds from a fault's end until the status page says that the service works.
+    pub status_back_ms_max: Option<u64>,
+    /// Least share of looks that find the status page.
+    pub status_up_share_min: Option<f64>,
+    /// Most milliseconds for which the status page is wrong about a service that works.
+    pub status_wrong_ms_max: Option<u64>,
     /// Largest part of the requests of real clients that is refused.
     pub refused_real_share_max: Option<f64>,
     /// Largest part of the attack that the services answer.

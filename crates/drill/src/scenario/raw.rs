@@ -31,6 +31,10 @@ pub struct RawScenario {
     /// Who comes.
     #[serde(default)]
     pub population: Vec<RawPopulation>,
+    /// Fronts that can name other ways where a service is away, and keep a status page, are told to. With faults they always
+    /// are, and then also to keep answers.
+    #[serde(default)]
+    pub contracts: bool,
     /// What goes wrong in the estate, and when.
     #[serde(default)]
     pub fault: Vec<RawFault>,
@@ -360,6 +364,15 @@ pub struct RawExpect {
     /// Of those who asked the service while a fault of it lasted, the share that was told something of use, at least: the
     /// right answer, a stale one with its age, or a page that names other ways. `phase` does not matter.
     pub told_min: Option<f64>,
+    /// Milliseconds from a fault's onset until the status page says that the service does not work as it should, at most.
+    /// What the status page does is judged over the whole run: `phase` does not matter.
+    pub status_right_ms_max: Option<u64>,
+    /// Milliseconds from a fault's end until the status page says that the service works, at most.
+    pub status_back_ms_max: Option<u64>,
+    /// The share of looks at the status page that found it, at least, 0 to 1 (of the front; `service` does not matter).
+    pub status_up_share_min: Option<f64>,
+    /// Milliseconds for which the status page may say of a service that it does not work as it should though it does.
+    pub status_wrong_ms_max: Option<u64>,
     /// Part of the requests of real clients, all services together, that met a refusal or an error, at most, 0 to 1.
     pub refused_real_share_max: Option<f64>,
     /// Part of the attack's requests that the services themselves answered, at most, 0 to 1 (of the front; `service` and

@@ -1,7 +1,7 @@
 //! Small real services, certificates and clients for the tests of fronts.
 
 use guichet_core::Criticality;
-use guichet_drill::front::{FrontContext, Ports, ServiceTarget, TlsFiles};
+use guichet_drill::front::{Contracts, FrontContext, Ports, ServiceTarget, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -70,7 +70,8 @@ impl Bench {
             ports: self.ports,
             workers: 1,
             guichet_exe: Path::new("/nonexistent"),
-            faults: false,
+            contracts: Contracts::None,
+            status_port: 0,
         }
     }
 

@@ -11,7 +11,7 @@ pub(crate) struct Peer {
 }
 
 fn gobgp_config(own_as: u32, router: &str, local: &str, other: &str, other_as: u32, passive: bool) -> String {
-    let families = ["ipv4-unicast", "ipv4-flowspec"];
+    let families = ["ipv4-unicast", "ipv4-flowspec", "ipv6-unicast", "ipv6-flowspec"];
     let families: String = families
         .iter()
         .map(|family| format!("[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"{family}\"\n"))

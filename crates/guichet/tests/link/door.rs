@@ -82,7 +82,7 @@ queue = {{ length = 4, wait_ms = 500 }}
 [link]
 interface = [{{ name = "line0", rate_mbit = {mbit}, overhead_bytes = 0 }}]
 procfs = "{proc}"
-own = ["192.0.2.0/24"]
+own = ["192.0.2.0/24", "2001:db8:7::/48"]
 journal = "journal.json"
 release_s = 5
 {extra}"#,

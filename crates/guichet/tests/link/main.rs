@@ -1,7 +1,9 @@
 //! The link verdict and hand-on with real lines and real BGP daemons, in network namespaces of their own.
 
 mod bgp;
+mod disk;
 mod door;
+mod found;
 mod kernel;
 mod net;
 mod routes;

@@ -173,9 +173,11 @@ impl Route {
         format!("{verb} flow route {{ match {{ {matched} }} then {{ {then}; }} }}")
     }
 
+    /// What the daemons call a protocol. ICMPv6 by its number: ExaBGP knows no name for it, and GoBGP reads the six in `ipv6-icmp`
+    /// and announces TCP.
     const fn protocol_name(&self, protocol: Protocol) -> &'static str {
         match (protocol, self.to) {
-            (Protocol::Icmp, IpNet::V6(_)) => "ipv6-icmp",
+            (Protocol::Icmp, IpNet::V6(_)) => "58",
             _ => protocol.name(),
         }
     }

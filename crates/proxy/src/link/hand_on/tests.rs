@@ -83,8 +83,8 @@ fn each_daemon_is_spoken_to_in_its_words() {
     check(
         route("2001:db8::1/128", "", Some(Protocol::Icmp), None, Then::Limit { bytes_per_s: 125_000 }),
         false,
-        "global rib del -a ipv6-flowspec match destination 2001:db8::1/128 protocol ipv6-icmp then rate-limit 125000",
-        "withdraw flow route { match { destination 2001:db8::1/128; next-header =ipv6-icmp; } then { rate-limit 125000; } }",
+        "global rib del -a ipv6-flowspec match destination 2001:db8::1/128 protocol 58 then rate-limit 125000",
+        "withdraw flow route { match { destination 2001:db8::1/128; next-header =58; } then { rate-limit 125000; } }",
     );
 }
 

@@ -1,5 +1,7 @@
 //! Expectations: what a scenario says must hold.
 
+mod status;
+
 use crate::scenario::{Expect, ExpectPhase, Scenario, Scope};
 use crate::score::{FrontScore, ServiceScore};
 use crate::services::{SERVICES, index_of};
@@ -21,6 +23,7 @@ pub(crate) fn broken(scenario: &Scenario, score: &FrontScore) -> Vec<String> {
         if let Some(least) = expect.told_min {
             list.extend(untold(score, expect, least));
         }
+        list.extend(status::broken(score, expect));
         if let Some(most) = expect.attack_reached_share_max {
             let got = score.attack.reached as f64 / score.attack.sent.max(1) as f64;
             if got > most {
