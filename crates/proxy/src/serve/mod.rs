@@ -130,9 +130,6 @@ impl Node {
         let (setups, setups_seen) = watch::channel(setup.clone());
         let (shutdown, shut_down) = watch::channel(false);
         let notices = notices::start(&setup.config, setups_seen.clone(), registry.clone())?;
-        if let Some(notices) = &notices {
-            registry.set_notices(notices.clone());
-        }
         let counters = log.counters();
         let status =
             NodeStatus::starting(&registry, setups_seen.clone(), count, counters, notices.clone(), link.clone());

@@ -20,8 +20,10 @@ pub(super) fn start(
     registry: Arc<Registry>,
 ) -> anyhow::Result<Option<Arc<Notices>>> {
     let Some(notices) = &config.notices else { return Ok(None) };
-    let started = Notices::start(notices.clone(), Arc::new(Gauge { setups, registry }))?;
-    Ok(Some(Arc::new(started)))
+    let gauge = Gauge { setups, registry: registry.clone() };
+    let started = Arc::new(Notices::start(notices.clone(), Arc::new(gauge))?);
+    registry.set_notices(started.clone());
+    Ok(Some(started))
 }
 
 /// Reads counters; waits for nobody.
