@@ -360,6 +360,10 @@ pub const SAMPLES_CALM: usize = 2048;
 pub const SAMPLES_PROVEN: usize = 1024;
 /// The same over all services together.
 pub const SAMPLES_EVERYWHERE: usize = 4096;
+/// Recent sign-ins of one service.
+pub const SIGN_INS_RECENT_MAX: usize = 1024;
+/// Remembered sign-ins of calm times, by service: so many that failed, and as many that were right.
+pub const SIGN_INS_CALM: usize = 512;
 /// Samples that all workers together hold of one tick.
 pub const WORKER_SAMPLES_MAX: usize = 1 << 16;
 /// Events of mitigations kept until they are taken for the log.

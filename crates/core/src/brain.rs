@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use crate::bounds::{H2_STREAMS_MAX, MITIGATION_EVENTS_MAX, QUEUE_PER_SERVICE_MAX, SAMPLES_EVERYWHERE, SERVICES_MAX};
 use crate::room::{Crowding, RoomWatch};
-use crate::signs::{Doing, Event, InForce, Memory, Mitigation, Sample, ServiceSigns, Signature, SignsConfig, Step};
+use crate::signs::{
+    Doing, Event, InForce, Memory, Mitigation, Sample, ServiceSigns, SignIn, Signature, SignsConfig, Step, Subject,
+};
 use crate::surge::SurgeWatch;
 use crate::thresholds::thresholds;
 use crate::{
@@ -89,6 +91,8 @@ pub struct Brain {
     services: Vec<ServiceBrain>,
     surges: SurgeWatch,
     signs: Vec<ServiceSigns>,
+    /// Those of failed sign-ins, by service.
+    sign_ins: Vec<ServiceSigns>,
     /// Those of connections, before anything is asked for.
     door: ServiceSigns,
     /// People of proven standing over all services.
@@ -107,13 +111,18 @@ impl Brain {
     #[must_use]
     pub fn new(config: &BrainConfig) -> Self {
         let services: Vec<_> = config.services.iter().take(SERVICES_MAX).map(ServiceBrain::new).collect();
-        let signs = services.iter().enumerate().map(|(at, service)| {
-            let seed = config.seed ^ crate::source::splitmix(at as u64);
-            ServiceSigns::new(ServiceId(at as u16), service.config.signs.clone(), seed)
-        });
+        let signs = |subject: Subject, seed: u64| {
+            let of_service = |(at, service): (usize, &ServiceBrain)| {
+                let seed = seed ^ crate::source::splitmix(at as u64);
+                ServiceSigns::new(ServiceId(at as u16), subject, service.config.signs.clone(), seed)
+            };
+            services.iter().enumerate().map(of_service).collect()
+        };
+        let of_connections = config.connections.clone();
         Self {
-            signs: signs.collect(),
-            door: ServiceSigns::new(ServiceId::DOOR, config.connections.clone(), config.seed ^ 0xD002),
+            signs: signs(Subject::Arrivals, config.seed),
+            sign_ins: signs(Subject::SignIns, config.seed ^ 0x519_1125),
+            door: ServiceSigns::new(ServiceId::DOOR, Subject::Arrivals, of_connections, config.seed ^ 0xD002),
             services,
             surges: SurgeWatch::default(),
             everywhere: Memory::new(SAMPLES_EVERYWHERE, EVERYWHERE_TURNOVER_S, config.seed),
@@ -129,15 +138,19 @@ impl Brain {
     pub fn posture(&self, now: Moment) -> Posture {
         Posture {
             generation: self.generation,
-            services: self.services.iter().zip(&self.signs).map(|(s, signs)| self.rules(now, s, signs)).collect(),
+            services: (0..self.services.len()).map(|at| self.rules(now, at)).collect(),
             node: self.node.clone(),
             connections: self.door.in_force().into(),
         }
     }
 
-    fn rules(&self, now: Moment, service: &ServiceBrain, signs: &ServiceSigns) -> Rules {
+    fn rules(&self, now: Moment, at: usize) -> Rules {
+        let (service, signs) = (&self.services[at], &self.signs[at]);
+        let mut in_force = signs.in_force();
+        in_force.append(&mut self.sign_ins[at].in_force());
+        in_force.sort_by_key(|m| (core::cmp::Reverse(m.step), m.id));
         Rules {
-            mitigations: signs.in_force().into(),
+            mitigations: in_force.into(),
             samples_per_tick: signs.samples_per_tick(service.pressure),
             ..service.rules(now, self.surges.surges())
         }
@@ -174,9 +187,21 @@ impl Brain {
             let samples = seen.samples.samples();
             signs.tick(now, &doing, samples, elsewhere, &mut self.mitigations_born, &mut self.events);
         }
+        self.follow_sign_ins(now, window);
         self.follow_connections(now, window);
         let surplus = self.events.len().saturating_sub(MITIGATION_EVENTS_MAX);
         self.events.drain(..surplus);
+    }
+
+    /// Sign-ins that fail harm also where nothing is pressed.
+    fn follow_sign_ins(&mut self, now: Moment, window: &Window) {
+        let doing =
+            Doing { span: window.span, pressure: Pressure::Calm, turned_away: false, capacity_per_s: f32::INFINITY };
+        for (signs, seen) in self.sign_ins.iter_mut().zip(&window.services) {
+            let samples: Vec<Sample> = seen.sign_ins.samples().iter().filter_map(SignIn::judged).collect();
+            let elsewhere = self.everywhere.features();
+            signs.tick(now, &doing, &samples, elsewhere, &mut self.mitigations_born, &mut self.events);
+        }
     }
 
     /// Connections that fail or stall have no service: they are compared with those of whoever is vouched for anywhere.
@@ -202,7 +227,7 @@ impl Brain {
 
     /// All mitigations, also those that are only watched.
     pub fn mitigations(&self) -> impl Iterator<Item = &Mitigation> {
-        self.signs.iter().chain([&self.door]).flat_map(|signs| signs.mitigations())
+        self.signs.iter().chain(&self.sign_ins).chain([&self.door]).flat_map(|signs| signs.mitigations())
     }
 
     /// Holds a mitigation at a step until then. Whether there is one of this id.
@@ -210,6 +235,7 @@ impl Brain {
         let found = self
             .signs
             .iter_mut()
+            .chain(&mut self.sign_ins)
             .chain([&mut self.door])
             .flat_map(|signs| signs.mitigations_mut())
             .find(|m| m.id == id);
@@ -240,7 +266,8 @@ impl Brain {
     /// Ends a mitigation, and forbids its signature until then (`None`: for five minutes). Whether there is one of this
     /// id.
     pub fn end(&mut self, id: u32, now: Moment, until: Option<Moment>) -> bool {
-        self.signs.iter_mut().chain([&mut self.door]).any(|signs| signs.end(id, now, until, &mut self.events))
+        let mut all = self.signs.iter_mut().chain(&mut self.sign_ins).chain([&mut self.door]);
+        all.any(|signs| signs.end(id, now, until, &mut self.events))
     }
 
     /// Takes over what a former brain learned of connections, and their mitigations.
@@ -252,10 +279,15 @@ impl Brain {
 
     /// Takes over what a former brain learned of a service, and its mitigations: for a reload of the configuration.
     pub fn adopt(&mut self, former: &Self, from: ServiceId, to: ServiceId) {
-        let Some(old) = former.signs.get(from.index()) else { return };
-        if let (Some(signs), Some(service)) = (self.signs.get_mut(to.index()), self.services.get(to.index())) {
-            *signs = old.clone();
-            signs.reconfigure(to, service.config.signs.clone());
+        if from.index() >= former.services.len() {
+            return;
+        }
+        if let Some(service) = self.services.get(to.index()) {
+            let kinds = [(&mut self.signs, &former.signs), (&mut self.sign_ins, &former.sign_ins)];
+            for (signs, old) in kinds {
+                signs[to.index()] = old[from.index()].clone();
+                signs[to.index()].reconfigure(to, service.config.signs.clone());
+            }
         }
         self.everywhere = former.everywhere.clone();
         self.mitigations_born = self.mitigations_born.max(former.mitigations_born);

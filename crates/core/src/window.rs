@@ -39,6 +39,8 @@ pub struct ServiceWindow {
     pub queued: Level,
     /// A few of the requests that came, as signatures look at them.
     pub samples: SampleBag,
+    /// A few of the sign-ins that ended, each with its [`crate::signs::SignIn`].
+    pub sign_ins: SampleBag,
     /// Places in the waiting room that were given out.
     pub room: RoomCounts,
 }
@@ -85,14 +87,17 @@ impl ServiceWindow {
         self.inflight.merge(other.inflight);
         self.queued.merge(other.queued);
         self.samples.merge(&other.samples);
+        self.sign_ins.merge(&other.sign_ins);
         self.room.merge(&other.room);
     }
 
     /// Sets all to nothing; keeps the memory.
     pub fn clear(&mut self) {
         let mut samples = core::mem::take(&mut self.samples);
+        let mut sign_ins = core::mem::take(&mut self.sign_ins);
         samples.clear();
-        *self = Self { samples, ..Self::default() };
+        sign_ins.clear();
+        *self = Self { samples, sign_ins, ..Self::default() };
     }
 }
 

@@ -81,7 +81,7 @@ fn mitigations_touch_strangers_alone() {
     use guichet_core::signs::{Dimension, InForce, Signature, Step};
     let mitigated = |step, tells_who, challenges| {
         let signature = Signature::single(Dimension::Tls, 7);
-        InForce { id: 1, signature, step, tells_who, challenges }
+        InForce { id: 1, signature, step, tells_who, challenges, sign_ins: false }
     };
     let check = |step, proved, hint, criticality, used, expected: Result<Standing, Reason>| {
         let view = view(0.1, hint, used);

@@ -105,6 +105,7 @@ fn sixteen_signatures(bencher: Bencher<'_, '_>) {
         step: Step::Refuse,
         tells_who: true,
         challenges: true,
+        sign_ins: false,
     };
     let rules = Rules { mitigations: (0..16).map(in_force).collect::<Vec<_>>().into(), ..Rules::open(64) };
     let features = with_looks(|looks| looks.outward());

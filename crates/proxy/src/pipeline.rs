@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use crate::admit::{Permit, Verdict};
+use crate::admit::{Permit, Verdict, sign_in_ended};
 use crate::ahead::{Ahead, ClientBody};
 use crate::body::Body;
 use crate::classify::{Class, Classified, classify, covers};
@@ -135,6 +135,7 @@ async fn go(
     };
 
     let class = classified.class.clone();
+    let method = classified.identified.accepted.head.method.clone();
     trail.write_trace(&mut classified.identified.accepted.head.headers);
     let (outcome, late) = forward(setup, trail.id(), permit, classified, trail.waited()).await;
     trail.note_facts(outcome.facts);
@@ -147,6 +148,13 @@ async fn go(
             return instead(setup, trail, &going, failure.reason);
         }
     };
+    if let Some(attempt) = &verdict.sign_in {
+        let failed = class.sign_in_failed(&method, trail.path()).unwrap_or_default();
+        let issued = issued_session(&class, trail.path(), &response).is_some();
+        if let Some(ended) = sign_in_ended(&class, failed, response.status().as_u16(), issued) {
+            setup.admission.note_sign_in(attempt, ended);
+        }
+    }
     let mut response = match contract::after(&setup.shared, &class, &going, response) {
         After::Pass(response) => response,
         After::Refuse(reason, status) => return trail.refuse_as(reason, status),
@@ -348,20 +356,22 @@ async fn exchange(forwarder: &Forwarder, permit: Permit, job: Job, request: Requ
     forwarder.forward(permit, job, request).await
 }
 
+/// The value of the session that an answer issues, where it counts as issued.
+fn issued_session<'a>(class: &Class, path: &str, response: &'a Response<Body>) -> Option<&'a str> {
+    let rule = class.service.session.as_ref()?;
+    if !rule.issued_on.is_empty() && !rule.issued_on.iter().any(|prefix| covers(prefix, path)) {
+        return None;
+    }
+    let fields = response.headers().get_all(SET_COOKIE).iter().filter_map(|field| field.to_str().ok());
+    fields.filter_map(|field| issued(field, &rule.cookie)).next_back()
+}
+
 /// Adds the proof to an answer that issues a session.
 fn prove_session(setup: &WorkerSetup, trail: &Trail, class: &Class, response: &mut Response<Body>) {
     let Some(rule) = &class.service.session else { return };
-    let path = trail.path();
-    if !rule.issued_on.is_empty() && !rule.issued_on.iter().any(|prefix| covers(prefix, path)) {
-        return;
-    }
-    let proof = {
-        let fields = response.headers().get_all(SET_COOKIE).iter().filter_map(|field| field.to_str().ok());
-        let Some(value) = fields.filter_map(|field| issued(field, &rule.cookie)).next_back() else { return };
-        let ends_s = trail.began_unix_s() + rule.life.as_secs();
-        setup.shared.signer.prove(&class.service.name, value, ends_s)
-    };
-    if let Some(proof) = proof {
+    let Some(value) = issued_session(class, trail.path(), response) else { return };
+    let ends_s = trail.began_unix_s() + rule.life.as_secs();
+    if let Some(proof) = setup.shared.signer.prove(&class.service.name, value, ends_s) {
         set_own(response.headers_mut(), PROOF_COOKIE, &proof, rule.life.as_secs(), trail.over_tls());
     }
 }

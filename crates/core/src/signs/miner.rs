@@ -20,7 +20,7 @@ const LIFT_MIN: f32 = 3.0;
 /// An excess is what is more than this multiple of the usual rate.
 const USUAL_FACTOR: f32 = 2.0;
 /// Least excess, requests a second, and as a part of all that is usual: the bursts of people are no attack.
-const EXCESS_MIN_PER_S: f32 = 10.0;
+pub(super) const EXCESS_MIN_PER_S: f32 = 10.0;
 const EXCESS_OF_USUAL: f32 = 0.15;
 /// Least coverage times log-lift. Crowds come in visits of a few requests each, so that chance alone makes small groups
 /// three times as frequent as usual; half of all requests may be so by less, a twentieth only by far more.
@@ -57,6 +57,11 @@ pub(crate) struct Scene<'a> {
     pub(crate) elsewhere: &'a [Features],
     /// A signature that would hit a greater part of them is not looked for.
     pub(crate) collateral_max: f32,
+    /// Least excess that counts, requests a second.
+    pub(crate) excess_min_per_s: f32,
+    /// It is one of sign-ins, some failed: signatures are searched in what tells who asks, and people of proven standing
+    /// count wherever they are and whatever they ask for.
+    pub(crate) sign_ins: bool,
 }
 
 /// Why a signature was taken for one: told to the operator, and what decides how far its mitigation may climb.
@@ -78,8 +83,12 @@ pub struct Evidence {
     pub persons: u32,
     /// Recent samples it was found in.
     pub samples: u32,
-    /// How most of its connections fail or stall: code of the reason; 0 where it is one of requests.
+    /// How most of its connections fail or stall: code of the reason, or [`super::SignIn::ending`]; 0 where it is one of
+    /// requests.
     pub ending: u32,
+    /// Of the sign-ins that match and came to the service, the part that was right, 0 to 1; 0 where it is not one of
+    /// sign-ins.
+    pub right: f32,
 }
 
 /// One signature that was found.
@@ -92,7 +101,8 @@ pub(crate) struct Finding {
 /// The signatures that cover the excess, best first; at most [`SIGNATURES_PER_SEARCH_MAX`].
 pub(crate) fn mine(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    if scene.recent.len() < RECENT_MIN || scene.usual.len() + scene.persons.len() < USUAL_MIN {
+    let elsewhere = if scene.sign_ins { scene.elsewhere.len() } else { 0 };
+    if scene.recent.len() < RECENT_MIN || scene.usual.len() + scene.persons.len() + elsewhere < USUAL_MIN {
         return found;
     }
     let all: f32 = scene.recent.iter().map(|s| s.weight).sum();
@@ -109,25 +119,31 @@ pub(crate) fn mine(scene: &Scene<'_>) -> Vec<Finding> {
 /// What is to be said of one signature now.
 pub(crate) fn measure(scene: &Scene<'_>, signature: &Signature) -> Evidence {
     let all: f32 = scene.recent.iter().map(|s| s.weight).sum();
-    let hit = |of: &[Features]| of.iter().filter(|f| signature.matches(f)).count();
+    let hit_by = |by: Option<&Signature>, of: &[Features]| {
+        by.map_or(0, |signature| of.iter().filter(|f| signature.matches(f)).count())
+    };
+    let hits =
+        |by: Option<&Signature>| [hit_by(by, scene.usual), hit_by(by, scene.persons), hit_by(by, scene.elsewhere)];
+    let who = signature.who();
     let of_recent = scene.recent.iter().filter(|s| signature.matches(&s.features));
     let (mut matched, mut samples) = (0.0, 0);
     of_recent.for_each(|s| {
         matched += s.weight;
         samples += 1;
     });
-    let (hit_usual, hit_persons, hit_elsewhere) = (hit(scene.usual), hit(scene.persons), hit(scene.elsewhere));
-    let mut evidence = scene.evidence(signature, matched, all, [hit_usual, hit_persons, hit_elsewhere], samples);
-    evidence.who_lift = signature.who().map_or(0.0, |who| {
+    // Whoever signs in elsewhere, or asks for something else, must not be taken for different.
+    let judged = if scene.sign_ins { who.as_ref() } else { Some(signature) };
+    let mut evidence = scene.evidence(signature, matched, all, hits(judged), samples);
+    evidence.who_lift = who.map_or(0.0, |who| {
         let matched: f32 = scene.recent.iter().filter(|s| who.matches(&s.features)).map(|s| s.weight).sum();
-        scene.lift(matched / all.max(1e-6), hit(scene.usual), hit(scene.persons))
+        scene.lift(matched / all.max(1e-6), hits(Some(&who)))
     });
     evidence.ending = most_common(scene.recent, signature, Dimension::Ending);
     evidence
 }
 
 /// The value of a dimension that most of the matching samples have; 0: none tells it.
-fn most_common(samples: &[Sample], signature: &Signature, dimension: Dimension) -> u32 {
+pub(super) fn most_common(samples: &[Sample], signature: &Signature, dimension: Dimension) -> u32 {
     let mut counts = BTreeMap::<u32, f32>::new();
     for sample in samples.iter().filter(|s| s.features.get(dimension) != 0 && signature.matches(&s.features)) {
         *counts.entry(sample.features.get(dimension)).or_default() += sample.weight;
@@ -139,12 +155,15 @@ fn most_common(samples: &[Sample], signature: &Signature, dimension: Dimension) 
 impl Scene<'_> {
     /// Lift of a share of the recent requests over the share of the usual ones; what was never seen counts as half a
     /// request. Without a memory of calm the people of proven standing stand in for it.
-    fn lift(&self, share: f32, hit_usual: usize, hit_persons: usize) -> f32 {
-        let (hit, of) = if self.usual.len() >= USUAL_MIN {
-            (hit_usual, self.usual.len())
-        } else {
-            (hit_usual + hit_persons, self.usual.len() + self.persons.len())
-        };
+    fn lift(&self, share: f32, hits: [usize; 3]) -> f32 {
+        let [hit_usual, hit_persons, hit_elsewhere] = hits;
+        let (mut hit, mut of) = (hit_usual, self.usual.len());
+        if of < USUAL_MIN || self.sign_ins {
+            (hit, of) = (hit + hit_persons, of + self.persons.len());
+        }
+        if of < USUAL_MIN && self.sign_ins {
+            (hit, of) = (hit + hit_elsewhere, of + self.elsewhere.len());
+        }
         share / ((hit as f32 + 0.5) / (of as f32 + 1.0))
     }
 
@@ -152,7 +171,7 @@ impl Scene<'_> {
         let [hit_usual, hit_persons, hit_elsewhere] = hits;
         let coverage = matched / all.max(1e-6);
         let usual_share = hit_usual as f32 / self.usual.len().max(1) as f32;
-        let here = signature.has(Kind::Wanted);
+        let here = signature.has(Kind::Wanted) && !self.sign_ins;
         let (mut hit, mut persons) = (hit_persons, self.persons.len());
         if !here {
             (hit, persons) = (hit + hit_elsewhere, persons + self.elsewhere.len());
@@ -163,7 +182,7 @@ impl Scene<'_> {
         }
         Evidence {
             coverage,
-            lift: self.lift(coverage, hit_usual, hit_persons),
+            lift: self.lift(coverage, hits),
             who_lift: 0.0,
             rate_per_s: matched / self.span_s.max(1e-3),
             usual_per_s: usual_share * self.usual_per_s,
@@ -171,7 +190,17 @@ impl Scene<'_> {
             persons: persons as u32,
             samples,
             ending: 0,
+            right: 0.0,
         }
+    }
+
+    /// Parts that a signature may have: one of sign-ins is told where it holds afterwards.
+    const fn parts_max(&self) -> usize {
+        if self.sign_ins { SIGNATURE_PARTS_MAX - 1 } else { SIGNATURE_PARTS_MAX }
+    }
+
+    const fn looks_at(&self, dimension: Dimension) -> bool {
+        !self.sign_ins || matches!(dimension.kind(), Kind::Source | Kind::Client | Kind::Behaviour)
     }
 }
 
@@ -252,7 +281,7 @@ impl<'a> Search<'a> {
         let singles = self.singles();
         let mut best: Option<Candidate> = None;
         let mut beam: Vec<Candidate> = Vec::new();
-        for length in 1..=SIGNATURE_PARTS_MAX {
+        for length in 1..=self.scene.parts_max() {
             let mut next: Vec<Candidate> = Vec::new();
             if length == 1 {
                 next.extend(
@@ -286,7 +315,7 @@ impl<'a> Search<'a> {
     fn eligible(&self, candidate: &Candidate) -> bool {
         let evidence = &candidate.evidence;
         let excess = evidence.rate_per_s - USUAL_FACTOR * evidence.usual_per_s;
-        let excess_min = EXCESS_MIN_PER_S.max(EXCESS_OF_USUAL * self.scene.usual_per_s);
+        let excess_min = self.scene.excess_min_per_s.max(EXCESS_OF_USUAL * self.scene.usual_per_s);
         let by_address = candidate.signature.has(Kind::Source);
         candidate.score >= SCORE_MIN
             && (!by_address || evidence.coverage >= COVERAGE_OF_SOURCE_MIN)
@@ -317,7 +346,7 @@ impl<'a> Search<'a> {
     /// The values that many requests share, by dimension: the weightiest.
     fn singles(&self) -> Vec<(Dimension, u32, Matched)> {
         let mut heavy: Vec<(f32, Dimension, u32)> = Vec::new();
-        for dimension in Dimension::ALL {
+        for dimension in Dimension::ALL.into_iter().filter(|dimension| self.scene.looks_at(*dimension)) {
             let mut values: Vec<(u32, f32)> = self
                 .recent
                 .iter()

@@ -109,6 +109,8 @@ pub struct Mitigation {
     pub evidence: Evidence,
     /// Requests that match now, a second.
     pub rate_per_s: f32,
+    /// Of these, what comes to the service and fails there; known of sign-ins only.
+    pub failed_per_s: f32,
     /// Requests that matched so far, estimated from samples.
     pub hits: f64,
     /// When it began.
@@ -132,8 +134,13 @@ pub(crate) struct Plight {
     pub(crate) attacked: bool,
     /// Requests that nobody mitigates were turned away lately.
     pub(crate) hurting: bool,
-    /// Far more of the strangers' requests than usual come from where the last ones failed.
+    /// Far more of the strangers' requests than usual come from where the last ones failed; of sign-ins: far more than usual
+    /// still come to the service and fail.
     pub(crate) erring: bool,
+    /// It is about failed sign-ins.
+    pub(crate) sign_ins: bool,
+    /// So many of them that all strangers must show a pass, if nothing tells those who guess.
+    pub(crate) last_resort: bool,
     /// Strangers' requests a second.
     pub(crate) rate_per_s: f32,
     /// Requests a second that the service can take; 0: not known.
@@ -153,6 +160,17 @@ pub(crate) const LIFE: Duration = Duration::from_secs(3600);
 /// Time between two steps up: the first, and the others.
 const OBSERVE: Duration = Duration::from_millis(250);
 const CLIMB: Duration = Duration::from_millis(600);
+/// The same for failed sign-ins: what was sent before the last step must have been answered, and told.
+const CLIMB_SIGN_INS: Duration = Duration::from_millis(2_000);
+/// How a sign-in would have ended that was turned away is not known. So after this long at a step it counts as needed
+/// only if it is milder by one and guesses come again: then it is back at once.
+const TRUSTED: Duration = Duration::from_secs(60);
+/// Part of the sign-ins that match which must still come to the service and fail there for a step not to do, and the least
+/// rate.
+const FAILED_SHARE: f32 = 0.2;
+const FAILED_PER_S: f32 = 2.0;
+/// A mitigation of sign-ins of which a greater part is right is not needed, whatever fails beside.
+pub(crate) const RIGHT_MAX: f32 = 0.2;
 /// Least part of the strangers' requests, and least rate, for which it is needed.
 const SHARE_NEEDED: f32 = 0.03;
 const RATE_NEEDED_PER_S: f32 = 2.0;
@@ -184,6 +202,7 @@ impl Mitigation {
             peak: Step::Observe,
             evidence,
             rate_per_s: evidence.rate_per_s,
+            failed_per_s: evidence.rate_per_s,
             hits: 0.0,
             born: now,
             changed: now,
@@ -219,7 +238,10 @@ impl Mitigation {
             })
             .map_or(Step::Observe, |(step, _, _)| *step);
         let tells_program = self.signature.has(Kind::Client) || self.signature.has(Kind::Source);
-        let by_kind = if !self.tells_who() {
+        let by_kind = if plight.sign_ins && self.signature.who().is_none() {
+            // The last resort: all strangers at a sign-in show a pass. People of proven standing never need one.
+            Step::Challenge
+        } else if !self.tells_who() {
             Step::Deprioritise
         } else if tells_program {
             Step::Refuse
@@ -230,14 +252,26 @@ impl Mitigation {
     }
 
     /// Whether it is still for something.
-    fn is_needed(&self, plight: &Plight) -> bool {
+    fn is_needed(&self, now: Moment, plight: &Plight) -> bool {
+        if plight.sign_ins {
+            let often_right = self.evidence.right > RIGHT_MAX && self.signature.who().is_some();
+            let untested = self.step >= Step::Challenge && now.since(self.changed) >= TRUSTED;
+            if often_right || untested {
+                return false;
+            }
+        }
         plight.attacked && self.rate_per_s >= RATE_NEEDED_PER_S.max(SHARE_NEEDED * plight.rate_per_s)
     }
 
     /// Whether the present step does not do.
     fn falls_short(&self, plight: &Plight) -> bool {
         // Guessing at a sign-in harms also where there is room for it.
-        let guessing = plight.erring && self.signature.has(Kind::Behaviour);
+        let guessing = if plight.sign_ins {
+            let alarm = if self.signature.who().is_some() { plight.erring } else { plight.last_resort };
+            alarm && self.failed_per_s > FAILED_PER_S.max(FAILED_SHARE * self.rate_per_s)
+        } else {
+            plight.erring && self.signature.has(Kind::Behaviour)
+        };
         plight.hurting || guessing || self.rate_per_s > LOAD_FACTOR * plight.capacity_per_s
     }
 
@@ -261,7 +295,7 @@ impl Mitigation {
             self.set(ceiling, now);
             return Ok(());
         }
-        if self.is_needed(plight) {
+        if self.is_needed(now, plight) {
             self.needed = now;
             self.expires = now.after(TERM);
             if let Some(step) = self.climb(now, plight) {
@@ -283,8 +317,12 @@ impl Mitigation {
 
     /// The next step up, if it is time for one. One that came back goes straight to where it was.
     fn climb(&self, now: Moment, plight: &Plight) -> Option<Step> {
-        let wait = if self.step == Step::Observe { OBSERVE } else { CLIMB };
-        if self.step != Step::Observe && !self.falls_short(plight) {
+        let wait = match self.step {
+            Step::Observe => OBSERVE,
+            _ if plight.sign_ins => CLIMB_SIGN_INS,
+            _ => CLIMB,
+        };
+        if (plight.sign_ins || self.step != Step::Observe) && !self.falls_short(plight) {
             return None;
         }
         if self.step < self.peak {
@@ -294,6 +332,9 @@ impl Mitigation {
             return None;
         }
         match self.step.harsher() {
+            // To come after others costs a guess nothing where there is room for it.
+            Step::Deprioritise if plight.sign_ins && plight.challenges => Some(Step::Challenge),
+            Step::Deprioritise if plight.sign_ins => Some(Step::Limit),
             Step::Challenge if !plight.challenges => Some(Step::Limit),
             next => Some(next),
         }
@@ -321,6 +362,8 @@ pub struct InForce {
     pub tells_who: bool,
     /// Whether people here can be asked to earn a pass; programs can't.
     pub challenges: bool,
+    /// Whether it is for failed sign-ins: who tells of one that it turned away keeps it alive.
+    pub sign_ins: bool,
 }
 
 /// What befell a mitigation, for the log.

@@ -12,6 +12,7 @@ mod miner;
 mod mitigation;
 mod sample;
 mod service;
+mod sign_in;
 mod signature;
 
 pub use config::{SignsConfig, SignsMode};
@@ -21,14 +22,15 @@ pub use miner::Evidence;
 pub use mitigation::{End, Event, InForce, Mitigation, Step};
 pub use sample::{Sample, SampleBag, Sampler};
 pub use service::ANSWER_CLIENT_ERRORS;
+pub use sign_in::SignIn;
 pub use signature::Signature;
 
 pub(crate) use sample::Memory;
-pub(crate) use service::{Doing, ServiceSigns};
+pub(crate) use service::{Doing, ServiceSigns, Subject};
 
 use crate::bounds::{
     SAMPLES_CALM, SAMPLES_EVERYWHERE, SAMPLES_PER_TICK_MAX, SAMPLES_PROVEN, SAMPLES_RECENT_MAX, SERVICES_MAX,
-    SIGNS_BYTES_MAX, WORKER_SAMPLES_MAX,
+    SIGN_INS_CALM, SIGN_INS_RECENT_MAX, SIGNS_BYTES_MAX, WORKER_SAMPLES_MAX,
 };
 
 /// Bytes that all of it takes at most: memories of all services, the bags of all workers, and those on their way.
@@ -36,7 +38,10 @@ pub const MEMORY_BYTES: usize = {
     let memories = (SAMPLES_CALM + SAMPLES_PROVEN) * size_of::<Features>();
     let recent = SAMPLES_RECENT_MAX * (size_of::<Sample>() + size_of::<crate::Moment>());
     let window = 2 * SAMPLES_PER_TICK_MAX * size_of::<Sample>();
+    let sign_ins = 2 * SIGN_INS_CALM * size_of::<Features>()
+        + SIGN_INS_RECENT_MAX * (size_of::<Sample>() + size_of::<crate::Moment>());
     (SERVICES_MAX + 1) * (memories + recent + window)
+        + SERVICES_MAX * (sign_ins + window)
         + SAMPLES_EVERYWHERE * size_of::<Features>()
         + 3 * WORKER_SAMPLES_MAX * size_of::<Sample>()
 };

@@ -1,15 +1,18 @@
 //! The signs of one service: what is usual there, what comes now, and the mitigations that follow.
 
+mod orders;
+mod sign_ins;
+
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use super::miner::{Scene, measure, mine};
+use super::miner::{EXCESS_MIN_PER_S, Scene, measure};
 use super::mitigation::{COLLATERAL_FACTOR_MAX, End, Event, InForce, Mitigation, Plight, Step};
 use super::sample::Memory;
-use super::{Dimension, Features, Sample, Signature, SignsConfig, SignsMode};
+use super::{Dimension, Features, Sample, SignIn, Signature, SignsConfig, SignsMode};
 use crate::bounds::{
-    MITIGATIONS_PER_SERVICE_MAX, SAMPLES_CALM, SAMPLES_PER_TICK_MAX, SAMPLES_PROVEN, SAMPLES_RECENT_MAX,
-    SIGNATURES_FORBIDDEN_MAX, SIGNATURES_REMEMBERED_MAX,
+    MITIGATIONS_PER_SERVICE_MAX, SAMPLES_CALM, SAMPLES_PER_TICK_MAX, SAMPLES_PROVEN, SAMPLES_RECENT_MAX, SIGN_INS_CALM,
+    SIGN_INS_RECENT_MAX, SIGNATURES_REMEMBERED_MAX,
 };
 use crate::{Moment, Pressure, ServiceId};
 
@@ -36,10 +39,17 @@ const UNUSUAL_PER_S: f32 = 10.0;
 /// A known signature counts as back from this rate on, and must be so many times the usual.
 const BACK_PER_S: f32 = 5.0;
 const BACK_FACTOR: f32 = 3.0;
-/// Whoever the operator ended does not come back at once.
-const ENDED_TERM: Duration = Duration::from_secs(300);
 /// Time constant of the rate of a mitigation.
 const HIT_RATE_S: f32 = 0.5;
+
+/// What the signs are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// What comes: requests, or connections that fail.
+    Arrivals,
+    /// Sign-ins that ended ([`super::SignIn`]): those that fail are the strangers, those that are right the people.
+    SignIns,
+}
 
 /// What one tick says of a service, beside the samples.
 #[derive(Clone, Copy, Debug)]
@@ -68,11 +78,13 @@ struct Remembered {
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceSigns {
     service: ServiceId,
+    subject: Subject,
     config: SignsConfig,
     calm: Memory,
     proven: Memory,
     recent: VecDeque<Recent>,
-    /// Requests of strangers a second: usual, now; and of these, those with errors behind them.
+    /// Requests of strangers a second: usual, now; and of these, those with errors behind them. Of sign-ins: those that fail
+    /// or were turned away, and of these, those that came to the service and failed.
     usual_per_s: f32,
     now_per_s: f32,
     errors_usual_per_s: f32,
@@ -82,6 +94,8 @@ pub(crate) struct ServiceSigns {
     /// Strangers' requests up to then were learned from, or never will be.
     learned_to: Moment,
     hurt_at: Option<Moment>,
+    /// Since when far more fails at sign-ins than whatever is in force can be waited for.
+    failing_since: Option<Moment>,
     searched_at: Moment,
     reviewed_at: Moment,
     mitigations: Vec<Mitigation>,
@@ -91,12 +105,17 @@ pub(crate) struct ServiceSigns {
 }
 
 impl ServiceSigns {
-    pub(crate) fn new(service: ServiceId, config: SignsConfig, seed: u64) -> Self {
+    pub(crate) fn new(service: ServiceId, subject: Subject, config: SignsConfig, seed: u64) -> Self {
+        let (calm, proven) = match subject {
+            Subject::Arrivals => (SAMPLES_CALM, SAMPLES_PROVEN),
+            Subject::SignIns => (SIGN_INS_CALM, SIGN_INS_CALM),
+        };
         Self {
             service,
+            subject,
             config,
-            calm: Memory::new(SAMPLES_CALM, TURNOVER_S, seed),
-            proven: Memory::new(SAMPLES_PROVEN, TURNOVER_S, seed ^ 0x5EED),
+            calm: Memory::new(calm, TURNOVER_S, seed),
+            proven: Memory::new(proven, TURNOVER_S, seed ^ 0x5EED),
             recent: VecDeque::new(),
             usual_per_s: 0.0,
             now_per_s: 0.0,
@@ -106,6 +125,7 @@ impl ServiceSigns {
             uncalm_at: Moment(0),
             learned_to: Moment(0),
             hurt_at: None,
+            failing_since: None,
             searched_at: Moment(0),
             reviewed_at: Moment(0),
             mitigations: Vec::new(),
@@ -149,6 +169,7 @@ impl ServiceSigns {
                     step,
                     tells_who: m.tells_who(),
                     challenges: self.config.challenges,
+                    sign_ins: self.is_of_sign_ins(),
                 }
             })
             .collect();
@@ -176,7 +197,12 @@ impl ServiceSigns {
     }
 
     fn far_from(&self, now_per_s: f32, usual_per_s: f32) -> bool {
-        self.learned_s > 2.0 && now_per_s > UNUSUAL_FACTOR * usual_per_s + UNUSUAL_PER_S
+        let beyond_per_s = if self.is_of_sign_ins() { sign_ins::UNUSUAL_PER_S } else { UNUSUAL_PER_S };
+        self.learned_s > 2.0 && now_per_s > UNUSUAL_FACTOR * usual_per_s + beyond_per_s
+    }
+
+    fn is_of_sign_ins(&self) -> bool {
+        self.subject == Subject::SignIns
     }
 
     /// Takes in the samples of a tick and moves everything on. `elsewhere`: people of proven standing over all services.
@@ -200,6 +226,8 @@ impl ServiceSigns {
             attacked,
             hurting: self.hurt_at.is_some_and(|at| now.since(at) < Duration::from_secs(1)),
             erring: self.is_erring(),
+            sign_ins: self.is_of_sign_ins(),
+            last_resort: self.is_of_sign_ins() && self.is_far_beyond(),
             rate_per_s: self.now_per_s,
             capacity_per_s: doing.capacity_per_s,
             challenges: self.config.challenges,
@@ -213,6 +241,9 @@ impl ServiceSigns {
                 self.search(now, elsewhere, next_id, events);
             }
         }
+        if looks && self.is_of_sign_ins() {
+            self.consider_last_resort(now, elsewhere, next_id, events);
+        }
         if !self.mitigations.is_empty() && now.since(self.reviewed_at) >= REVIEW_INTERVAL {
             self.reviewed_at = now;
             self.review(now, elsewhere);
@@ -223,7 +254,11 @@ impl ServiceSigns {
     fn take_in(&mut self, now: Moment, doing: &Doing, samples: &[Sample], span_s: f32) {
         let strangers = || samples.iter().filter(|s| s.is_stranger());
         let rate = strangers().map(|s| s.weight).sum::<f32>() / span_s;
-        let erring = |s: &&Sample| s.features.get(Dimension::Answer) == ANSWER_CLIENT_ERRORS;
+        let of_sign_ins = self.is_of_sign_ins();
+        let erring = |s: &&Sample| match of_sign_ins {
+            true => SignIn::of(&s.features) == Some(SignIn::Failed),
+            false => s.features.get(Dimension::Answer) == ANSWER_CLIENT_ERRORS,
+        };
         let errors = strangers().filter(erring).map(|s| s.weight).sum::<f32>() / span_s;
         let weight = 1.0 - (-span_s / HIT_RATE_S).exp();
         self.now_per_s += (rate - self.now_per_s) * weight;
@@ -235,7 +270,9 @@ impl ServiceSigns {
         let calm = now.since(self.uncalm_at) >= CALM_AFTER || self.uncalm_at == Moment(0);
         self.calm.regain(span_s);
         self.proven.regain(span_s);
-        samples.iter().filter(|s| s.is_person()).for_each(|s| self.proven.learn(s));
+        if !of_sign_ins {
+            samples.iter().filter(|s| s.is_person()).for_each(|s| self.proven.learn(s));
+        }
         self.learn_calm(now, calm);
         if calm {
             self.learned_s += span_s;
@@ -243,8 +280,10 @@ impl ServiceSigns {
             self.usual_per_s += (rate - self.usual_per_s) * weight;
             self.errors_usual_per_s += (errors - self.errors_usual_per_s) * weight;
         }
-        self.recent.extend(strangers().map(|&sample| Recent { at: now, sample }));
-        let surplus = self.recent.len().saturating_sub(SAMPLES_RECENT_MAX);
+        let looked_at = samples.iter().filter(|s| of_sign_ins || s.is_stranger());
+        self.recent.extend(looked_at.map(|&sample| Recent { at: now, sample }));
+        let bound = if of_sign_ins { SIGN_INS_RECENT_MAX } else { SAMPLES_RECENT_MAX };
+        let surplus = self.recent.len().saturating_sub(bound);
         self.recent.drain(..surplus);
         while self.recent.front().is_some_and(|r| now.since(r.at).as_secs_f32() > SPANS_S[2]) {
             self.recent.pop_front();
@@ -260,17 +299,28 @@ impl ServiceSigns {
         }
         let settled = Moment(now.0.saturating_sub(CALM_AFTER.as_micros() as u64));
         for recent in self.recent.iter().filter(|r| r.at > self.learned_to && r.at <= settled) {
-            self.calm.learn(&recent.sample);
+            // Also who signs in rightly, else whoever guesses right now and then would count among people.
+            let memory = if recent.sample.is_person() { &mut self.proven } else { &mut self.calm };
+            memory.learn(&recent.sample);
         }
         self.learned_to = self.learned_to.max(settled);
     }
 
     fn follow_hits(&mut self, samples: &[Sample], span_s: f32, weight: f32) {
+        let others = self.telling_who();
         for m in &mut self.mitigations {
             let hits = samples.iter().filter(|s| s.is_stranger() && m.signature.matches(&s.features));
-            let hits: f32 = hits.map(|s| s.weight).sum();
-            m.hits += f64::from(hits);
-            m.rate_per_s += (hits / span_s - m.rate_per_s) * weight;
+            // A last resort is for what nothing else is for.
+            let last_resort = self.subject == Subject::SignIns && m.signature.who().is_none();
+            let hits = hits.filter(|s| !last_resort || !others.iter().any(|other| other.matches(&s.features)));
+            let (mut all, mut failed) = (0.0, 0.0);
+            hits.for_each(|s| {
+                all += s.weight;
+                failed += if SignIn::of(&s.features) == Some(SignIn::Failed) { s.weight } else { 0.0 };
+            });
+            m.hits += f64::from(all);
+            m.rate_per_s += (all / span_s - m.rate_per_s) * weight;
+            m.failed_per_s += (failed / span_s - m.failed_per_s) * weight;
         }
     }
 
@@ -299,14 +349,20 @@ impl ServiceSigns {
             persons: self.proven.features(),
             elsewhere,
             collateral_max: COLLATERAL_FACTOR_MAX * self.config.collateral_max,
+            excess_min_per_s: if self.is_of_sign_ins() { sign_ins::EXCESS_MIN_PER_S } else { EXCESS_MIN_PER_S },
+            sign_ins: self.is_of_sign_ins(),
         }
     }
 
     /// Looks for signatures in what no mitigation covers yet.
     fn search(&mut self, now: Moment, elsewhere: &[Features], next_id: &mut u32, events: &mut Vec<Event>) {
-        let uncovered = |s: &Sample| !self.mitigations.iter().any(|m| m.signature.matches(&s.features));
+        let covers = |m: &&Mitigation| self.subject == Subject::Arrivals || m.signature.who().is_some();
+        // How a sign-in would have ended that was turned away is not known.
+        let tells = |s: &Sample| s.is_stranger() && SignIn::of(&s.features) != Some(SignIn::TurnedAway);
+        let uncovered =
+            |s: &Sample| tells(s) && !self.mitigations.iter().filter(covers).any(|m| m.signature.matches(&s.features));
         let (recent, span_s) = self.lately(now, uncovered);
-        let findings = mine(&self.scene(&recent, span_s, elsewhere));
+        let findings = self.findings(now, &self.scene(&recent, span_s, elsewhere));
         for finding in findings {
             if !self.is_forbidden(&finding.signature) {
                 let born = Mitigation::new(self.service, finding.signature, finding.evidence, now, false);
@@ -320,15 +376,16 @@ impl ServiceSigns {
         if self.remembered.is_empty() {
             return;
         }
-        let (recent, span_s) = self.lately(now, |_| true);
+        let (recent, span_s) = self.lately(now, Sample::is_stranger);
         let scene = self.scene(&recent, span_s, elsewhere);
+        let back_per_s = if self.is_of_sign_ins() { sign_ins::EXCESS_MIN_PER_S } else { BACK_PER_S };
         let mut back = Vec::new();
         for known in &self.remembered {
             if self.mitigations.iter().any(|m| m.signature == known.signature) || self.is_forbidden(&known.signature) {
                 continue;
             }
             let evidence = measure(&scene, &known.signature);
-            if evidence.rate_per_s >= BACK_PER_S.max(BACK_FACTOR * evidence.usual_per_s) && evidence.samples >= 8 {
+            if evidence.rate_per_s >= back_per_s.max(BACK_FACTOR * evidence.usual_per_s) && evidence.samples >= 8 {
                 let mut born = Mitigation::new(self.service, known.signature, evidence, now, true);
                 (born.step, born.peak) = (known.step, known.step);
                 back.push(born);
@@ -371,14 +428,14 @@ impl ServiceSigns {
 
     /// Brings the evidence of all mitigations up to date; what they covered at best stays told.
     fn review(&mut self, now: Moment, elsewhere: &[Features]) {
-        let (recent, span_s) = self.lately(now, |_| true);
+        let (recent, span_s) = self.lately(now, Sample::is_stranger);
         let mut mitigations = core::mem::take(&mut self.mitigations);
         let scene = self.scene(&recent, span_s, elsewhere);
         for m in &mut mitigations {
-            let seen = measure(&scene, &m.signature);
+            let seen = self.judge(now, measure(&scene, &m.signature), &m.signature);
             let quiet = seen.rate_per_s < 0.5 * m.evidence.rate_per_s;
             m.evidence = if quiet {
-                super::Evidence { collateral: seen.collateral, persons: seen.persons, ..m.evidence }
+                super::Evidence { collateral: seen.collateral, persons: seen.persons, right: seen.right, ..m.evidence }
             } else {
                 seen
             };
@@ -421,48 +478,5 @@ impl ServiceSigns {
             self.remembered.swap_remove(oldest);
         }
         self.remembered.push(new);
-    }
-
-    /// Acts on a signature of the operator's until then; its id.
-    pub(crate) fn order(
-        &mut self,
-        signature: Signature,
-        step: Step,
-        now: Moment,
-        until: Moment,
-        next_id: &mut u32,
-        events: &mut Vec<Event>,
-    ) -> Option<u32> {
-        self.forbidden.retain(|(forbidden, _)| *forbidden != signature);
-        if let Some(there) = self.mitigations.iter_mut().find(|m| m.signature == signature) {
-            let before = there.step;
-            there.pin(step, now, until);
-            events.push(Event::Stepped(*there, before));
-            return Some(there.id);
-        }
-        let mut born = Mitigation::new(self.service, signature, super::Evidence::default(), now, false);
-        born.pin(step, now, until);
-        // It is more needed than anything found.
-        self.add(born, f32::INFINITY, next_id, events)
-    }
-
-    /// Ends a mitigation; its signature is not acted upon again before `until`, or for a while. Whether it was there.
-    pub(crate) fn end(&mut self, id: u32, now: Moment, until: Option<Moment>, events: &mut Vec<Event>) -> bool {
-        let Some(at) = self.mitigations.iter().position(|m| m.id == id) else { return false };
-        let ended = self.mitigations.remove(at);
-        self.forbid(ended.signature, until.unwrap_or_else(|| now.after(ENDED_TERM)));
-        self.remembered.retain(|r| r.signature != ended.signature);
-        events.push(Event::Ended(ended, End::Operator));
-        true
-    }
-
-    fn forbid(&mut self, signature: Signature, until: Moment) {
-        self.forbidden.retain(|(forbidden, _)| *forbidden != signature);
-        if self.forbidden.len() >= SIGNATURES_FORBIDDEN_MAX
-            && let Some((soonest, _)) = self.forbidden.iter().enumerate().min_by_key(|(_, (_, until))| *until)
-        {
-            self.forbidden.swap_remove(soonest);
-        }
-        self.forbidden.push((signature, until));
     }
 }

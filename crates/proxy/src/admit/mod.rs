@@ -2,7 +2,9 @@
 
 mod cost;
 mod gate;
+mod look;
 mod permit;
+mod sign_ins;
 mod sources;
 
 use std::borrow::Cow;
@@ -15,26 +17,28 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use guichet_core::bounds::{SAMPLES_PER_TICK_MAX, WORKERS_MAX};
 use guichet_core::room::Place;
-use guichet_core::signs::{Dimension, Features, InForce, Sample, Sampler, Step};
+use guichet_core::signs::{Dimension, Sample, Sampler, SignIn};
 use guichet_core::{
-    Asking, Criticality, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, Rules,
-    ServiceId, Slot, SourceKey, SourceView, Standing, Standing3, UNMARKED, Window, decide, effective_standing,
-    mitigated_standing, waits_in_room,
+    Asking, Criticality, Decision, Gauge, Moment, NodeGate, NodeSlot, Outcome, Posture, Pressure, Reason, ServiceId,
+    Slot, SourceKey, SourceView, Standing, Standing3, UNMARKED, Window, decide, effective_standing, mitigated_standing,
+    waits_in_room,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use self::cost::Costs;
 use self::gate::{Answer, Gate};
+use self::look::spare_programs;
 #[cfg(test)]
 pub(crate) use self::permit::permit_for_test;
 pub use self::permit::{Permit, Served};
+pub use self::sign_ins::{Attempt, sign_in_ended};
 use self::sources::Asked;
 pub use self::sources::Sources;
 use crate::classify::Class;
 use crate::clock;
-use crate::config::{ClientKind, Service};
-use crate::signs::{Claim, ConnectionLooks, Looks, Signs, Told, Word};
+use crate::config::Service;
+use crate::signs::{ConnectionLooks, Looks, Signs, Told, Word};
 
 /// What all workers of a node share to admit: gates, accounts, and what the brain decided.
 pub struct Shared {
@@ -128,8 +132,16 @@ pub struct Verdict {
     pub queued: Duration,
     /// The mitigation that it matched; 0: none.
     pub mitigation: u32,
+    /// Where it is a sign-in: to be noted when it has ended ([`Admission::note_sign_in`]).
+    pub sign_in: Option<Attempt>,
     /// The permit, or why not.
     pub permit: Result<Permit, Reason>,
+}
+
+impl Verdict {
+    const fn refused(account: Account, mitigation: u32, reason: Reason) -> Self {
+        Self { account, queued: Duration::ZERO, mitigation, sign_in: None, permit: Err(reason) }
+    }
 }
 
 impl Admission {
@@ -171,6 +183,7 @@ impl Admission {
             counters.inflight = gauges.inflight.take(now);
             counters.queued = gauges.queued.take(now);
             counters.samples.seal();
+            counters.sign_ins.seal();
         }
         window.connections.seal();
         window
@@ -213,12 +226,13 @@ impl Admission {
         let Some(rules) = posture.rules(service) else {
             let key = SourceKey::from_hash(0);
             let account = Account { key, standing: class.standing };
-            return Verdict { account, queued: Duration::ZERO, mitigation: 0, permit: Err(Reason::Internal) };
+            return Verdict::refused(account, 0, Reason::Internal);
         };
         let cost = self.cost(class);
         let asked = Asked { service, cost, suspect_rate_per_s: rules.suspect_rate_per_s };
         let allowed = !rules.mitigations.is_empty() && self.signs.allowed.allows(client, now);
-        let outward = (!rules.mitigations.is_empty()).then(|| looks.outward());
+        let signs_in = class.sign_in_failed(&looks.head.method, looks.head.uri.path()).is_some();
+        let outward = (signs_in || !rules.mitigations.is_empty()).then(|| looks.outward());
         let mark = outward.as_ref().filter(|_| !allowed).and_then(|outward| rules.mark(outward));
         let pressed = rules.pressure == Pressure::Pressed;
         let seen = Seen { client, mark, has_marks: rules.has_marks(), pressed };
@@ -228,6 +242,9 @@ impl Admission {
         let mitigation = self.look(looks, outward, rules, known, &view, cost).filter(|_| !allowed);
         let mitigation = mitigation.map(|found| spare_programs(found, class));
         let mitigation = mitigation.map(|found| self.spare_crawlers(found, looks, now));
+        let of_sign_ins = mitigation.is_some_and(|m| m.sign_ins);
+        let attempt = outward.filter(|_| signs_in || of_sign_ins);
+        let attempt = attempt.map(|outward| self.attempt(looks, outward, known, &view, cost));
         let standing = mitigated_standing(known, class.criticality, mitigation.as_ref());
         let matched = mitigation.map_or(0, |m| m.id);
         let turned_away = u32::from(mitigation.is_none());
@@ -255,14 +272,17 @@ impl Admission {
                     counters.note_held_back(counted);
                     counters.turned_away += if waits { 0 } else { turned_away };
                 });
-                return Verdict { account, queued: Duration::ZERO, mitigation: matched, permit: Err(reason) };
+                if let Some(attempt) = attempt.filter(|_| of_sign_ins && by_mitigation(reason)) {
+                    self.note_sign_in(&attempt, SignIn::TurnedAway);
+                }
+                return Verdict::refused(account, matched, reason);
             }
         };
         let entered = self.shared.node.lock().enter(class.criticality, &posture.node);
         let node = match entered {
             Ok(slot) => NodeHeld { shared: self.shared.clone(), slot: Some(slot) },
             Err(reason) => {
-                return Verdict { account, queued: Duration::ZERO, mitigation: matched, permit: Err(reason) };
+                return Verdict::refused(account, matched, reason);
             }
         };
         let gate = &self.shared.gates[service.index()];
@@ -290,48 +310,8 @@ impl Admission {
                 }
             }
         };
-        Verdict { account, queued: clock::now().since(now), mitigation: matched, permit }
-    }
-
-    /// A robot that is who it says is never asked for a pass, and never refused for what it looks like: it comes after
-    /// people. So is one that is still being looked up.
-    fn spare_crawlers(&self, found: InForce, looks: &Looks<'_>, now: Moment) -> InForce {
-        if found.step < Step::Challenge {
-            return found;
-        }
-        match self.signs.crawlers.claim(looks.agent(), looks.client, now) {
-            Claim::None => found,
-            Claim::Unknown | Claim::Verified => InForce { step: Step::Deprioritise, ..found },
-        }
-    }
-
-    /// Looks at a request where that can matter: it is one of those that are sampled, or there are mitigations. The one
-    /// in force that it matches. `outward`: what it tells, where that was worked out already.
-    fn look(
-        &self,
-        looks: &Looks<'_>,
-        outward: Option<Features>,
-        rules: &Rules,
-        known: Standing,
-        view: &SourceView,
-        cost: f32,
-    ) -> Option<InForce> {
-        let position = looks.class.service_position;
-        let mut sampling = self.sampling.borrow_mut();
-        let samples = (rules.samples_per_tick / sampling.workers).max(SAMPLES_OF_WORKER_MIN);
-        let mut window = self.window.borrow_mut();
-        let bag = &mut window.services.get_mut(position)?.samples;
-        let place = if rules.samples_per_tick == 0 { None } else { sampling.sampler.place(bag, samples) };
-        if place.is_none() && outward.is_none() {
-            return None;
-        }
-        let features = Looks::with_account(outward.unwrap_or_else(|| looks.outward()), view, cost);
-        if let Some(place) = place {
-            let (criticality, pace_per_s) = (looks.class.criticality, view.pace_per_s);
-            bag.keep(place, Sample { features, weight: 1.0, pace_per_s, standing: known, criticality });
-            sampling.told.note(&features, looks);
-        }
-        rules.mitigation(&features).copied()
+        let sign_in = attempt.filter(|_| signs_in);
+        Verdict { account, queued: clock::now().since(now), mitigation: matched, sign_in, permit }
     }
 
     /// Requests of mean cost that a request of this class counts for: declared, or learned.
@@ -413,18 +393,14 @@ impl Admission {
     }
 }
 
-/// Where programs come, nobody can be shown a page, so nobody is asked for a pass: a challenge only puts them behind others.
-fn spare_programs(found: InForce, class: &Class) -> InForce {
-    if class.client_kind() == ClientKind::Browser {
-        return found;
-    }
-    let step = if found.step == Step::Challenge { Step::Deprioritise } else { found.step };
-    InForce { step, challenges: false, ..found }
-}
-
 /// Whether the reason is a refusal that asks to come again later.
 fn admission_refused(reason: Reason) -> bool {
     (100..200).contains(&reason.code())
+}
+
+/// Whether the reason is that a mitigation asks for a pass, or refuses.
+const fn by_mitigation(reason: Reason) -> bool {
+    matches!(reason, Reason::Mitigated | Reason::ChallengeNeeded)
 }
 
 /// A place in the node's own bound; given back on drop.

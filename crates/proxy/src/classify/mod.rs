@@ -14,6 +14,9 @@ use crate::config::{ClientKind, Route, Service};
 use crate::identify::{Identified, PROOF_COOKIE, SessionSigner, cookie};
 use crate::passes::{Holder, PATH, Passes, Token};
 
+/// Statuses that say that a sign-in failed, where nothing is declared.
+const SIGN_IN_FAILED: &[u16] = &[401, 403, 422];
+
 /// A request, who asks, and what for.
 pub struct Classified {
     /// Who asks.
@@ -52,6 +55,19 @@ impl Class {
     #[must_use]
     pub fn client_kind(&self) -> ClientKind {
         self.route().map_or(self.service.client_kind, |route| route.client_kind)
+    }
+
+    /// Statuses that say that a sign-in failed, where a request is one: declared, or a POST at which the session is issued.
+    #[must_use]
+    pub fn sign_in_failed(&self, method: &Method, path: &str) -> Option<&[u16]> {
+        if *method != Method::POST {
+            return None;
+        }
+        if let Some(declared) = self.route().and_then(|route| route.sign_in_failed.as_deref()) {
+            return Some(declared).filter(|statuses| !statuses.is_empty());
+        }
+        let issued_on = &self.service.session.as_ref()?.issued_on;
+        issued_on.iter().any(|prefix| covers(prefix, path)).then_some(SIGN_IN_FAILED)
     }
 
     /// Bytes that the request's body may have.

@@ -444,6 +444,8 @@ pub struct Route {
     pub cache: Option<RouteCache>,
     /// Whether it can be switched off, and when it does so by itself.
     pub switch_off: Option<SwitchOff>,
+    /// Statuses that say that a sign-in failed; `None`: it is none, unless the service's session is issued here.
+    pub sign_in_failed: Option<Vec<u16>>,
 }
 
 /// How a partner proves who it is.

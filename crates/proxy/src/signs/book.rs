@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use guichet_core::Moment;
 use guichet_core::bounds::MITIGATIONS_ENDED_MAX;
-use guichet_core::signs::{Dimension, End, Event, Mitigation};
+use guichet_core::signs::{Dimension, End, Event, Mitigation, SignIn};
 use serde::Serialize;
 
 use super::lexicon::Lexicon;
@@ -74,9 +74,13 @@ pub struct EvidenceView {
     pub collateral: f32,
     /// Requests of proven standing it was compared with.
     pub compared_with: u32,
-    /// How most of its connections fail or stall: label of the reason. For mitigations of connections only.
+    /// How most of its connections fail or stall: label of the reason; `failed_sign_ins` where it is for those. Not for other
+    /// mitigations of requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ending: Option<String>,
+    /// Of the sign-ins that match and came to the service, the part that was right, 0 to 1. For those of sign-ins only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub right: Option<f32>,
 }
 
 /// In words, at `now`.
@@ -98,6 +102,7 @@ pub(crate) fn view(m: &Mitigation, service: &str, dry_run: bool, now: Moment, le
             usual_per_s: e.usual_per_s,
             collateral: e.collateral,
             compared_with: e.persons,
+            right: (e.ending == SignIn::Failed.ending()).then_some(e.right),
             ending: (e.ending != 0).then(|| lexicon.words(Dimension::Ending, e.ending)),
         },
         requests_per_s: m.rate_per_s,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use guichet_core::demand::pace_bucket;
-use guichet_core::signs::{Dimension, FeatureHash, FeatureHasher, Features};
+use guichet_core::signs::{Dimension, FeatureHash, FeatureHasher, Features, SignIn};
 use guichet_core::{Reason, SourceView, Standing};
 use http::HeaderMap;
 use http::header::{
@@ -282,6 +282,9 @@ pub(super) fn fixed_words(dimension: Dimension, value: u32) -> Option<Cow<'stati
         Dimension::Network => return (value != 0).then(|| format!("AS{value}").into()),
         Dimension::Country => return country_code(value).map(Cow::from),
         Dimension::Ending => {
+            if let Some(sign_in) = SignIn::of_ending(value) {
+                return Some(sign_in.name().into());
+            }
             let reason = Reason::ALL.iter().find(|reason| u32::from(reason.code()) == value);
             return reason.map(|reason| reason.label().into());
         }

@@ -169,9 +169,20 @@ fn routes(at: &str, service: &raw::Service, c: &mut Checker<'_>) -> Vec<Route> {
                 .switch_off
                 .as_ref()
                 .map(|off| super::contract::switch_off(&format!("{key}.switch_off"), off, c)),
+            sign_in_failed: raw.sign_in.as_ref().map(|sign_in| failed(&format!("{key}.sign_in"), sign_in, c)),
         });
     }
     routes
+}
+
+fn failed(at: &str, raw: &raw::SignIn, c: &mut Checker<'_>) -> Vec<u16> {
+    for (i, status) in raw.failed.iter().enumerate() {
+        if !(200..500).contains(status) {
+            let cause = format!("{status} does not say that a sign-in failed");
+            c.error(&format!("{at}.failed[{i}]"), cause, "write a status from 200 to 499, such as 401");
+        }
+    }
+    raw.failed.clone()
 }
 
 fn methods(at: &str, raw: &[String], c: &mut Checker<'_>) -> Vec<http::Method> {

@@ -432,6 +432,24 @@ pub(in crate::config) struct Route {
     pub(in crate::config) cache: Option<RouteCache>,
     /// Whether this is a costly feature that can be switched off, so that the rest of the service lives; absent: by order only.
     pub(in crate::config) switch_off: Option<SwitchOff>,
+    /// Whether people sign in here, by POST: too many that fail tell of somebody who guesses, also where nothing is pressed.
+    /// Absent: where the service's session is issued (`session.issued_on`).
+    pub(in crate::config) sign_in: Option<SignIn>,
+}
+
+/// A sign-in.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct SignIn {
+    /// Statuses of answers that say that it failed, unless they issue the session; empty: nothing is looked for here.
+    #[schemars(length(max = 16))]
+    pub(in crate::config) failed: Vec<u16>,
+}
+
+impl Default for SignIn {
+    fn default() -> Self {
+        Self { failed: vec![401, 403, 422] }
+    }
 }
 
 /// Somebody known by a certificate or a key: any one of the credentials is enough.
