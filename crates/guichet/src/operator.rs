@@ -286,6 +286,17 @@ fn whole(m: &Value) -> String {
         number(&e["usual_per_s"]),
         number(&e["lift"])
     );
+    match e["ending"].as_str() {
+        Some("failed_sign_ins") => {
+            let right = 100.0 * number(&e["right"]);
+            let _ = writeln!(
+                text,
+                "  ending     failed sign-ins; {right:.0} % of those that reached the service were right"
+            );
+        }
+        Some(ending) => drop(writeln!(text, "  ending     most of them: {ending}")),
+        None => {}
+    }
     let _ = writeln!(
         text,
         "  collateral {:.2} % of {} requests of proven standing would match",

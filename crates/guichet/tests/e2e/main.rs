@@ -13,6 +13,7 @@ mod passes;
 #[expect(dead_code, reason = "tests of the estate use the rest")]
 mod postgres;
 mod pressure;
+mod sign_ins;
 mod upstream;
 #[path = "../../../estate/tests/support/wait.rs"]
 mod wait;

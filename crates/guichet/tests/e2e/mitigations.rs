@@ -10,15 +10,15 @@ use crate::upstream::{Upstream, answer_after};
 
 /// Room for about a hundred requests a second.
 const SMALL: &str = "concurrency = { initial = 4, min = 4, max = 4 }\nqueue = { length = 8, wait_ms = 200 }\n";
-const LIMITS: &str = "\n[limits]\nconnections_per_source = 512\nhandshakes_per_source = 100000\n";
-const AGENTS: [&str; 4] = [
+pub(crate) const LIMITS: &str = "\n[limits]\nconnections_per_source = 512\nhandshakes_per_source = 100000\n";
+pub(crate) const AGENTS: [&str; 4] = [
     "Mozilla/5.0 (X11; Linux x86_64; rv:146.0) Gecko/20100101 Firefox/146.0",
     "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/143.0.0.0 Safari/537.36",
     "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.1 Mobile Safari/604.1",
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
 ];
 
-fn curl(house: &House, source: &str, arguments: &[&str], path: &str) -> Command {
+pub(crate) fn curl(house: &House, source: &str, arguments: &[&str], path: &str) -> Command {
     let mut curl = Command::new("curl");
     curl.args(["-s", "--insecure", "--http1.1", "--max-time", "10", "--interface", source])
         .args(["--resolve", &format!("small.localhost:{}:127.0.0.1", house.https)])
@@ -50,7 +50,7 @@ fn flood(house: &House) -> Vec<Process> {
 }
 
 /// Waits until there is a mitigation that fits.
-fn mitigation(house: &House, fits: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn mitigation(house: &House, fits: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let (good, text) = house.order(&["mitigations", "list", "--json"]);

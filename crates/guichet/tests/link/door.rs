@@ -39,13 +39,13 @@ Server(("127.0.0.1", 9000), Handler).serve_forever()
 impl Door {
     /// Starts it behind a line of `mbit`; `extra` is appended to the configuration.
     pub(crate) fn open(mbit: u32, service_s: f64, extra: &str) -> Self {
-        let net = Net::new(mbit);
+        Self::open_in(Net::new(mbit), mbit, service_s, extra, "127.0.0.1:9000")
+    }
+
+    /// The same in a network that is there already, with the service at `server`.
+    pub(crate) fn open_in(net: Net, mbit: u32, service_s: f64, extra: &str, server: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let service = net.python(
-            Side::Door,
-            &SERVICE.replace("SECONDS", &service_s.to_string()),
-            &dir.path().join("service.log"),
-        );
+        let service = start_service(&net, dir.path(), service_s);
         // Other work on this machine must not be taken for ours: the processors' and the memory's figures are recorded ones.
         let proc = dir.path().join("proc");
         std::fs::create_dir(&proc).unwrap();
@@ -72,7 +72,7 @@ connections_per_network = 1024
 [log]
 access = "off"
 [upstream.small]
-servers = ["127.0.0.1:9000"]
+servers = ["{server}"]
 health = {{ path = "/", interval_ms = 2000, timeout_ms = 2000 }}
 [service.small]
 hosts = ["{DOOR}"]
@@ -162,6 +162,16 @@ release_s = 5
     pub(crate) fn end_service(&mut self) {
         self.service = None;
     }
+
+    /// The service's process ends, and another begins: no connection to it stays.
+    pub(crate) fn restart_service(&mut self) {
+        self.service = None;
+        self.service = Some(start_service(&self.net, self.dir.path(), 0.0));
+    }
+}
+
+fn start_service(net: &Net, dir: &std::path::Path, service_s: f64) -> Running {
+    net.python(Side::Door, &SERVICE.replace("SECONDS", &service_s.to_string()), &dir.join("service.log"))
 }
 
 fn start(net: &Net, dir: &std::path::Path) -> Running {

@@ -5,6 +5,7 @@ mod disk;
 mod door;
 mod found;
 mod kernel;
+mod names;
 mod net;
 mod routes;
 

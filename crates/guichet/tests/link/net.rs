@@ -99,6 +99,19 @@ impl Net {
         net
     }
 
+    /// Programs that are started from now on at the door ask this name server, once, for a second.
+    pub(crate) fn ask_names_at(&self, server: &str) {
+        let folder = self.resolver_folder();
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!("nameserver {server}\noptions timeout:1 attempts:1\n");
+        std::fs::write(folder.join("resolv.conf"), text).unwrap();
+    }
+
+    /// What `ip netns exec` shows to programs in place of the files of /etc.
+    fn resolver_folder(&self) -> std::path::PathBuf {
+        Path::new("/etc/netns").join(&self.door)
+    }
+
     fn name(&self, side: Side) -> &str {
         if side == Side::Door { &self.door } else { &self.world }
     }
@@ -140,6 +153,8 @@ impl Drop for Net {
         for name in [&self.door, &self.world] {
             remove(name);
         }
+        // Where there is none, nothing was changed.
+        let _ = std::fs::remove_dir_all(self.resolver_folder());
     }
 }
 

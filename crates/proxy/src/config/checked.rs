@@ -281,7 +281,7 @@ pub enum HashOn {
 /// One server of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// `host:port`; resolved again when connections fail.
+    /// `host:port`; looked up every few seconds and when connections fail; what was known last holds while that fails.
     pub address: String,
     /// Relative weight, at least 1.
     pub weight: u32,

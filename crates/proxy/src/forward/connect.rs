@@ -1,10 +1,9 @@
-//! A connection to a server: name, socket, TLS.
+//! A connection to a server: socket, TLS.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use guichet_core::Reason;
-use guichet_core::bounds::UPSTREAM_ADDRESSES_MAX;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
@@ -122,25 +121,6 @@ pub(super) fn host_of(address: &str) -> &str {
 pub(super) struct ConnectFailure {
     pub(super) reason: Reason,
     pub(super) detail: String,
-}
-
-/// Looks a server's address up. A numeric address needs no lookup.
-pub(super) async fn resolve(address: &str) -> Result<Vec<SocketAddr>, ConnectFailure> {
-    if let Ok(numeric) = address.parse::<SocketAddr>() {
-        return Ok(vec![numeric]);
-    }
-    let found = tokio::net::lookup_host(address).await.map_err(|e| ConnectFailure {
-        reason: Reason::UpstreamConnect,
-        detail: format!("name lookup of {address}: {e}"),
-    })?;
-    let addresses: Vec<SocketAddr> = found.take(UPSTREAM_ADDRESSES_MAX).collect();
-    if addresses.is_empty() {
-        return Err(ConnectFailure {
-            reason: Reason::UpstreamConnect,
-            detail: format!("name lookup of {address}: no address"),
-        });
-    }
-    Ok(addresses)
 }
 
 /// Connects to the first address that accepts, and speaks TLS where the pool does. The caller sets the deadline.

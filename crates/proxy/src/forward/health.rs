@@ -122,7 +122,7 @@ async fn check(pool: &PoolShared, server: usize, health: &Health) -> bool {
 async fn ask(pool: &PoolShared, server: usize, path: &str) -> Option<http::StatusCode> {
     let upstream = pool.upstream();
     let address = pool.address(server);
-    let Ok(addresses) = connect::resolve(address).await else { return None };
+    let Ok(addresses) = pool.name(server).addresses().await else { return None };
     let Ok(stream) = connect::open(&addresses, server, pool.tls()).await else { return None };
     let host = upstream.server_name.as_deref().unwrap_or(address);
     let io = TokioIo::new(stream);

@@ -35,6 +35,7 @@ mod double;
 pub mod headers;
 pub mod health;
 mod inbound;
+mod name;
 mod plan;
 mod pool;
 mod retry;

@@ -282,7 +282,7 @@ impl WorkerPool {
         let addresses = match known {
             Some(addresses) => addresses,
             None => {
-                let addresses = connect::resolve(self.shared.address(server)).await?;
+                let addresses = self.shared.name(server).addresses().await?;
                 *pool.resolved.borrow_mut() = Some((Instant::now(), addresses.clone()));
                 addresses
             }

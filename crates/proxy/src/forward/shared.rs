@@ -1,7 +1,7 @@
 //! What the workers share of one upstream pool: which servers are in use, how loaded, healthy or ejected they are.
 //!
 //! Choosing reads atomics only. The one lock is taken by a worker that is about to eject a server, so that two workers
-//! cannot eject the last two servers at once; nothing else holds it.
+//! cannot eject the last two servers at once; nothing else holds it (a name's own is taken once a lookup).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::balance::{self, Candidate};
 use super::connect::{TlsError, UpstreamTls};
 use super::counters::{Count, ForwardCounters};
+use super::name::ServerName;
 use super::retry::RetryBudget;
 use crate::config::{Balance, Upstream};
 
@@ -24,6 +25,7 @@ pub(super) type Candidates = SmallVec<[Candidate; 8]>;
 /// One server of a pool, as all workers see it.
 #[derive(Debug)]
 struct ServerState {
+    name: Arc<ServerName>,
     identity: u64,
     weight: u32,
     in_flight: AtomicU32,
@@ -59,6 +61,7 @@ impl PoolShared {
             .iter()
             .take(SERVERS_PER_POOL_MAX)
             .map(|server| ServerState {
+                name: ServerName::new(&server.address),
                 identity: balance::hash(server.address.as_bytes()),
                 weight: server.weight.max(1),
                 in_flight: AtomicU32::new(0),
@@ -86,6 +89,7 @@ impl PoolShared {
                 continue;
             };
             let Some(old) = before.servers.get(old) else { continue };
+            state.name.inherit(&old.name);
             let checked = self.upstream.health.is_some();
             state.healthy.store(!checked || old.healthy.load(Ordering::Relaxed), Ordering::Relaxed);
             let copy = |to: &AtomicU32, from: &AtomicU32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -131,6 +135,16 @@ impl PoolShared {
 
     pub(super) fn tls(&self) -> Option<&UpstreamTls> {
         self.tls.as_ref()
+    }
+
+    /// What is known of a server's name.
+    pub(super) fn name(&self, server: usize) -> &Arc<ServerName> {
+        &self.servers[server].name
+    }
+
+    /// What does not work as it should and refuses no user, in words: names that cannot be looked up.
+    pub fn degraded(&self) -> impl Iterator<Item = String> {
+        self.servers.iter().filter_map(|server| server.name.trouble())
     }
 
     pub(super) fn address(&self, server: usize) -> &str {

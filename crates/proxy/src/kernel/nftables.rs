@@ -33,10 +33,15 @@ impl Nftables {
         Self { command, table, ports }
     }
 
-    async fn run(&self, script: String) -> Result<Vec<u8>, String> {
-        let arguments = ["-j", "-f", "-"].map(String::from);
-        let ran = program::run(&self.command, &arguments, Some(script), WITHIN, KERNEL_ANSWER_BYTES_MAX);
+    async fn run(&self, arguments: &[&str], script: Option<String>) -> Result<Vec<u8>, String> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let ran = program::run(&self.command, &arguments, script, WITHIN, KERNEL_ANSWER_BYTES_MAX);
         ran.await.map_err(|failed| failed.why)
+    }
+
+    /// All of it, or nothing.
+    async fn carry_out(&self, script: String) -> Result<(), String> {
+        self.run(&["-f", "-"], Some(script)).await.map(drop)
     }
 
     /// The whole table, empty of sources. Adding it before it is deleted makes the deletion succeed in any case.
@@ -83,20 +88,20 @@ fn text(network: &IpNet) -> String {
 
 impl Filter for Nftables {
     async fn open(&mut self) -> Result<(), String> {
-        self.run(self.opening()).await.map(drop)
+        self.carry_out(self.opening()).await
     }
 
     async fn change(&mut self, lifted: &[IpNet], added: &[Entry]) -> Result<(), String> {
         if lifted.is_empty() && added.is_empty() {
             return Ok(());
         }
-        self.run(self.statements(lifted, added)).await.map(drop)
+        self.carry_out(self.statements(lifted, added)).await
     }
 
     async fn list(&mut self) -> Result<Vec<IpNet>, String> {
         let mut all = Vec::new();
         for set in ["v4", "v6"] {
-            let out = self.run(format!("list set inet {} {set}\n", self.table)).await?;
+            let out = self.run(&["-j", "list", "set", "inet", &self.table, set], None).await?;
             let told: Value = serde_json::from_slice(&out).map_err(|error| format!("nft's answer: {error}"))?;
             let sets = told["nftables"].as_array().into_iter().flatten();
             let elements = sets.filter_map(|part| part["set"]["elem"].as_array()).flatten();
@@ -107,7 +112,7 @@ impl Filter for Nftables {
 
     async fn close(&mut self) -> Result<(), String> {
         let table = &self.table;
-        self.run(format!("add table inet {table}\ndelete table inet {table}\n")).await.map(drop)
+        self.carry_out(format!("add table inet {table}\ndelete table inet {table}\n")).await
     }
 }
 
@@ -119,4 +124,48 @@ fn element(told: &Value) -> Option<IpNet> {
         return IpNet::new(prefix["addr"].as_str()?.parse().ok()?, bits).ok();
     }
     Some(IpNet::from(value.as_str()?.parse::<std::net::IpAddr>().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter() -> Nftables {
+        Nftables::new(vec!["nft".into()], "guichet".into(), vec![443, 80, 443])
+    }
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn scripts_name_each_source_with_its_end() {
+        assert!(filter().opening().contains("tcp dport { 80, 443 } ip saddr @v4 counter drop"));
+        let added = [(net("192.0.2.1/32"), Duration::from_secs(60)), (net("2001:db8::/64"), Duration::ZERO)];
+        assert_eq!(
+            filter().statements(&[net("192.0.2.9/32")], &added),
+            "add element inet guichet v4 { 192.0.2.9 timeout 1s }\n\
+             delete element inet guichet v4 { 192.0.2.9 }\n\
+             add element inet guichet v4 { 192.0.2.1 timeout 60s }\n\
+             add element inet guichet v6 { 2001:db8::/64 timeout 1s }\n"
+        );
+        let many: Vec<Entry> =
+            (0..1000_u32).map(|n| (IpNet::from(std::net::IpAddr::from(n.to_be_bytes())), WITHIN)).collect();
+        assert_eq!(filter().statements(&[], &many).lines().count(), 2, "no statement is long");
+    }
+
+    #[test]
+    fn elements_are_read_as_nft_writes_them() {
+        for (told, expected) in [
+            (r#""10.0.0.1""#, Some("10.0.0.1/32")),
+            (r#"{"elem":{"val":"10.0.0.1","timeout":60,"expires":59}}"#, Some("10.0.0.1/32")),
+            (r#"{"elem":{"val":{"prefix":{"addr":"2001:db8::","len":64}},"timeout":60}}"#, Some("2001:db8::/64")),
+            (r#"{"prefix":{"addr":"2001:db8::","len":64}}"#, Some("2001:db8::/64")),
+            (r#"{"prefix":{"addr":"2001:db8::","len":640}}"#, None),
+            (r#"{"elem":{}}"#, None),
+            ("7", None),
+        ] {
+            assert_eq!(element(&serde_json::from_str(told).unwrap()), expected.map(net), "{told}");
+        }
+    }
 }

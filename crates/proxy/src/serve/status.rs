@@ -144,6 +144,7 @@ impl NodeStatus {
             degraded.extend(notices.degraded());
         }
         degraded.extend(self.link.degraded());
+        degraded.extend(self.setups.borrow().pools.iter().flat_map(|pool| pool.degraded().collect::<Vec<_>>()));
         degraded.extend(self.setups.borrow().signs.kernel.degraded());
         degraded.extend(self.setups.borrow().contracts.degraded());
         let reload = self.reload.lock();
