@@ -66,6 +66,7 @@ fn contracts_are_pages_that_can_be_read() {
 
     // What is sent to a service that can only be read; the form was loaded before.
     browser.open(&url("portal", "/connexion"), 320, "fr");
+    browser.evaluate("document.querySelector('input[name=user]').value = 'user0001'");
     house.ordered(&["service", "portal", "read-only", "--for", "1h"]);
     std::thread::sleep(Duration::from_millis(500));
     let visit = browser.submit("input[name=password]", "password-0001");
