@@ -240,8 +240,7 @@ impl Admission {
         let proved = (class.standing > Standing::Known).then_some(class.standing);
         let known = effective_standing(proved, &view, now, rules);
         let mitigation = self.look(looks, outward, rules, known, &view, cost).filter(|_| !allowed);
-        let mitigation = mitigation.map(|found| spare_programs(found, class));
-        let mitigation = mitigation.map(|found| self.spare_crawlers(found, looks, now));
+        let mitigation = mitigation.map(|found| self.spare_crawlers(spare_programs(found, class), looks, now));
         let of_sign_ins = mitigation.is_some_and(|m| m.sign_ins);
         let attempt = outward.filter(|_| signs_in || of_sign_ins);
         let attempt = attempt.map(|outward| self.attempt(looks, outward, known, &view, cost));
@@ -278,12 +277,9 @@ impl Admission {
                 return Verdict::refused(account, matched, reason);
             }
         };
-        let entered = self.shared.node.lock().enter(class.criticality, &posture.node);
-        let node = match entered {
-            Ok(slot) => NodeHeld { shared: self.shared.clone(), slot: Some(slot) },
-            Err(reason) => {
-                return Verdict::refused(account, matched, reason);
-            }
+        let node = match self.enter_node(class.criticality, &posture) {
+            Ok(node) => node,
+            Err(reason) => return Verdict::refused(account, matched, reason),
         };
         let gate = &self.shared.gates[service.index()];
         let permit = match gate.offer(&ask, now, &posture, service) {
@@ -312,6 +308,12 @@ impl Admission {
         };
         let sign_in = attempt.filter(|_| signs_in);
         Verdict { account, queued: clock::now().since(now), mitigation: matched, sign_in, permit }
+    }
+
+    /// A place in the node's own bound.
+    fn enter_node(&self, criticality: Criticality, posture: &Posture) -> Result<NodeHeld, Reason> {
+        let slot = self.shared.node.lock().enter(criticality, &posture.node)?;
+        Ok(NodeHeld { shared: self.shared.clone(), slot: Some(slot) })
     }
 
     /// Requests of mean cost that a request of this class counts for: declared, or learned.
