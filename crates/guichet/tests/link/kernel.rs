@@ -64,7 +64,9 @@ fn who_is_refused_again_and_again_is_dropped_by_the_kernel_for_a_while() {
     assert_eq!(page_for(&door, PERSON), 200);
     let health = format!("http://{DOOR}:8480/health");
     assert_eq!(door.get(Side::World, &health).0, 200, "other ports are nobody's business");
-    assert!(door.log().contains("kernel filter: 1 sources more are handed over, 1 now"), "{}", door.log());
+    // The log tells once a second.
+    let line = "kernel filter: 1 sources more are handed over, 1 now";
+    wait_for("the line in the log", PATIENCE, || door.log().contains(line).then_some(()));
     let metrics = door.get(Side::Door, "http://127.0.0.1:8444/metrics").1;
     assert!(metrics.contains("guichet_kernel_filter_handed_over_total "), "{metrics}");
 
