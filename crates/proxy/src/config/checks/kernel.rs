@@ -1,15 +1,20 @@
 //! The kernel's filter.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use guichet_core::handover::HandoverConfig;
 
-use super::super::checked::KernelFilter;
+use super::super::checked::{KernelFilter, Listener};
 use super::super::problem::quoted;
 use super::super::raw;
 use super::Checker;
 
-pub(super) fn kernel_filter(raw: &raw::Config, c: &mut Checker<'_>) -> Option<KernelFilter> {
+pub(super) fn kernel_filter(
+    raw: &raw::Config,
+    listeners: &[Arc<Listener>],
+    c: &mut Checker<'_>,
+) -> Option<KernelFilter> {
     let one = &raw.kernel_filter;
     if matches!(one.mode, raw::MitigationMode::Off) {
         return None;
@@ -26,8 +31,7 @@ pub(super) fn kernel_filter(raw: &raw::Config, c: &mut Checker<'_>) -> Option<Ke
         let cause = format!("{} is no name of a table", quoted(&one.table));
         c.error("kernel_filter.table", cause, "write small letters, digits and _, such as \"guichet\"");
     }
-    let direct = |listener: &&raw::Listener| is_direct(listener);
-    if !raw.listener.is_empty() && raw.listener.iter().find(direct).is_none() {
+    if !listeners.is_empty() && !listeners.iter().any(|listener| listener.is_direct()) {
         let cause = "every listener is behind proxies: what connects here is never the source itself";
         c.warn("kernel_filter.mode", cause, "leave it out here, and filter where the sources connect");
     }
@@ -41,9 +45,4 @@ pub(super) fn kernel_filter(raw: &raw::Config, c: &mut Checker<'_>) -> Option<Ke
             sources_most: one.sources_max,
         },
     })
-}
-
-/// Whether clients connect to it themselves.
-fn is_direct(listener: &raw::Listener) -> bool {
-    listener.proxy_protocol == raw::ProxyProtocol::Off && listener.trusted_proxies.is_empty()
 }

@@ -65,7 +65,7 @@ pub(super) fn check(raw: &raw::Config, world: &dyn Surroundings, main: &Path, fo
     hosts::covered(raw, names.as_ref(), &mut c);
     let partners = partner::partners(raw, &mut c);
     let mitigations = node::mitigations(&raw.mitigations, &mut c);
-    let kernel_filter = kernel::kernel_filter(raw, &mut c);
+    let kernel_filter = kernel::kernel_filter(raw, listeners.as_deref().unwrap_or_default(), &mut c);
     let link = link::link(raw, &mut c);
     let health = link::health(&raw.health, &mut c);
     let cache = contract::cache(&raw.cache, &mut c);
