@@ -13,6 +13,10 @@ const RECENT_S: usize = 10;
 const WORSE_AFTER_S: u32 = 2;
 /// Seconds in a row that must be better before a service is called so.
 const BETTER_AFTER_S: u32 = 5;
+/// What is better now must not wait until what was bad has left the [`RECENT_S`]: it is judged by the last seconds that
+/// hold so many requests, and at least by so many seconds.
+const ENOUGH_TO_BE_BETTER: u64 = 30;
+const BETTER_S_MIN: usize = 2;
 /// Fewer requests than this in [`RECENT_S`] say nothing.
 const REQUESTS_MIN: u64 = 4;
 /// Below this share of good answers a service does not work.
@@ -96,6 +100,9 @@ impl Watch {
         if !reading.reachable {
             return Condition::Down;
         }
+        if self.condition != Condition::Works && self.is_well_again() {
+            return Condition::Works;
+        }
         let (answered, failed) = self.over(RECENT_S);
         if answered + failed < REQUESTS_MIN {
             return Condition::Works;
@@ -109,6 +116,14 @@ impl Watch {
         } else {
             Condition::Works
         }
+    }
+
+    /// Whether the last seconds, as few as tell enough, were well.
+    fn is_well_again(&self) -> bool {
+        (BETTER_S_MIN..=RECENT_S)
+            .map(|seconds| self.over(seconds))
+            .find(|(a, f)| a + f >= ENOUGH_TO_BE_BETTER)
+            .is_some_and(|(answered, failed)| answered as f64 >= WELL_ABOVE * (answered + failed) as f64)
     }
 
     fn settle(&mut self, seen: Condition, switched: bool, now: Timestamp) -> bool {
@@ -202,6 +217,27 @@ mod tests {
         check(&[(0, 0, true, 3), (0, 10, true, 20)], &["works", "down"]);
         // Two failures in a quiet hour say nothing.
         check(&[(0, 0, true, 10), (0, 1, true, 2), (0, 0, true, 10)], &["works"]);
+    }
+
+    #[test]
+    fn it_is_better_as_soon_as_enough_was_well() {
+        let seconds_until_works = |per_s: u64| {
+            let mut watch = Watch::new(Timestamp::UNIX_EPOCH);
+            let mut reading = Reading { reachable: true, ..Reading::default() };
+            for _ in 0..20 {
+                reading.failed += per_s;
+                watch.take(&reading, Timestamp::UNIX_EPOCH);
+            }
+            assert_eq!(watch.measured().condition, Condition::Down);
+            (1..40).find(|_| {
+                reading.answered += per_s;
+                watch.take(&reading, Timestamp::UNIX_EPOCH);
+                watch.measured().condition == Condition::Works
+            })
+        };
+        assert_eq!(seconds_until_works(20), Some(2 + 4), "two seconds tell enough, and it must stay so");
+        assert_eq!(seconds_until_works(6), Some(5 + 4), "where fewer ask, it takes longer");
+        assert_eq!(seconds_until_works(1), Some(10 + 4));
     }
 
     #[test]
