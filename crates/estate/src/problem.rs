@@ -49,6 +49,12 @@ impl Problem {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
     }
 
+    /// The disk of the store is full: what is there can be read, and nothing was changed.
+    pub(crate) fn no_room() -> Self {
+        let detail = "the store has no room left; nothing was changed, and what is there can be read";
+        Self { retry_after_s: Some(30), ..Self::new(StatusCode::INSUFFICIENT_STORAGE, "no-room", detail) }
+    }
+
     /// Our fault. The cause goes to standard error, not to the client.
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         eprintln!("guichet-estate: internal error: {cause}");
@@ -58,6 +64,9 @@ impl Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        if crate::store::full(&error) {
+            return Self::no_room();
+        }
         if crate::store::away(&error) {
             return Self::busy("the service waits for its store");
         }

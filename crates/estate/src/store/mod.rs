@@ -83,11 +83,22 @@ impl Place<'_> {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(self.database.is_some())
+            .before_acquire(|connection, _| Box::pin(is_out_of_transactions(connection)))
             .after_connect(move |connection, _| {
                 let greeting = sqlx::AssertSqlSafe(greeting.clone());
                 Box::pin(async move { connection.execute(sqlx::raw_sql(greeting)).await.map(|_| ()) })
             })
     }
+}
+
+/// Whether a connection can begin a transaction. SQLite ends one by itself where the disk is full; the driver counts it on, since
+/// its own ROLLBACK then fails, and would refuse every later one: such a connection is given up.
+async fn is_out_of_transactions(connection: &mut sqlx::AnyConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // Or a rollback was asked for and is still to be done: it is when this is answered.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// Whether a schema of PostgreSQL has the estate's tables.
@@ -262,6 +273,17 @@ impl Store {
     }
 }
 
+/// Whether a store has no room left on its disk; the cause goes to standard error.
+pub(crate) fn full(error: &sqlx::Error) -> bool {
+    // PostgreSQL's disk_full; SQLite's FULL, IOERR_WRITE and IOERR_SHMSIZE.
+    const CODES: [&str; 4] = ["53100", "13", "778", "4874"];
+    let full = matches!(error, sqlx::Error::Database(told) if told.code().is_some_and(|code| CODES.contains(&&*code)));
+    if full {
+        eprintln!("guichet-estate: the disk of the store is full: {error}");
+    }
+    full
+}
+
 /// Whether a store did not answer, so that the same may work later; the cause goes to standard error.
 pub(crate) fn away(error: &sqlx::Error) -> bool {
     let away = match error {
@@ -298,6 +320,29 @@ pub(crate) fn rfc3339(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_from_other_errors_and_what_it_leaves_behind_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let steps: [&'static str; 1] = ["CREATE TABLE thing (n INTEGER, b BLOB) STRICT"];
+        let (store, fresh) = Store::open(dir.path(), Service::Bank, &steps).await.unwrap();
+        fresh.unwrap().commit().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 20").fetch_all(&mut *tx).await.unwrap();
+        let big = "INSERT INTO thing VALUES (1, zeroblob(1000000))";
+        let error = sqlx::query(big).execute(&mut *tx).await.unwrap_err();
+        assert!(full(&error), "{error}");
+        assert_eq!(crate::problem::Problem::from(error).status, 507);
+        let other = sqlx::query("INSERT INTO nothing VALUES (1)").execute(&mut *tx).await.unwrap_err();
+        assert!(!full(&other), "{other}");
+        // As SQLite does by itself where the disk is full: the driver does not learn of it.
+        sqlx::query("ROLLBACK").execute(&mut *tx).await.unwrap();
+        drop(tx);
+        let mut tx = store.begin().await.expect("the next one is not held up");
+        sqlx::query(big).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        store.close().await;
+    }
 
     #[tokio::test]
     async fn keeps_its_data_and_refuses_a_newer_file() {
