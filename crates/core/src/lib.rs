@@ -30,6 +30,7 @@ pub mod signs;
 pub mod sim;
 mod source;
 mod standing;
+mod strain;
 mod surge;
 mod thresholds;
 mod time;
@@ -57,6 +58,7 @@ pub use source::{
     Outcome, PACE_TIME_CONSTANT_S, SourceConfig, SourceKey, SourceShard, SourceView, Standing3, shard_of,
 };
 pub use standing::Standing;
+pub use strain::{Lateness, Strain};
 pub use surge::Surges;
 pub use thresholds::thresholds;
 pub use time::Moment;

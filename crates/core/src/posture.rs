@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::bounds::{DEMAND_BUCKETS, H2_STREAMS_MAX};
 use crate::room::RoomRules;
 use crate::signs::{Features, InForce, Kind};
-use crate::{Criticality, Reason, ServiceId, Standing, Surges};
+use crate::{Criticality, Reason, ServiceId, Standing, Strain, Surges};
 
 /// How hard a service is pressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -197,6 +197,8 @@ pub struct Posture {
     pub node: NodeRules,
     /// Mitigations of connections, whatever service they are for, harshest first.
     pub connections: Arc<[InForce]>,
+    /// How the node itself fares.
+    pub strain: Strain,
 }
 
 impl Posture {
@@ -210,6 +212,12 @@ impl Posture {
     #[must_use]
     pub fn connection_mitigation(&self, features: &Features) -> Option<&InForce> {
         self.connections.iter().find(|m| m.signature.matches(features))
+    }
+
+    /// Whether a service at this pressure, or the node itself, has no room for what could be refused earlier.
+    #[must_use]
+    pub fn is_short(&self, pressure: Pressure) -> bool {
+        self.strain.strained || pressure == Pressure::Pressed
     }
 
     /// How hard the most pressed service is pressed.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use guichet_core::bounds::AHEAD_BYTES_MAX;
 use guichet_core::signs::{Dimension, InForce, Step};
-use guichet_core::{Pressure, Reason, Window};
+use guichet_core::{Reason, Window};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
@@ -178,13 +178,13 @@ impl Worker {
         }
     }
 
-    /// Whether a handshake is worth its price: while a service is pressed, not for one who misbehaved lately, nor for one
+    /// Whether a handshake is worth its price: while a service or this node is short, not for one who misbehaved lately, nor for one
     /// whom a mitigation of the service that is asked for refuses by what the connection alone tells.
     fn may_handshake(&self, hello: &ClientHelloInfo, looks: &ConnectionLooks) -> Result<(), Reason> {
         let setup = self.setup.borrow();
         let admission = &setup.shared.admission;
         let posture = admission.posture.load();
-        if posture.pressure() != Pressure::Pressed {
+        if !posture.is_short(posture.pressure()) {
             return Ok(());
         }
         let (now, address) = (clock::now(), looks.client);
@@ -204,7 +204,7 @@ impl Worker {
         let refuses = |m: &&InForce| m.step == Step::Refuse && m.signature.of_connection();
         let refuses = rules.mitigations.iter().filter(refuses).find(|m| m.signature.matches(features));
         let spared = || admission.sources.is_known(address, now) || signs.allowed.allows(address, now);
-        match refuses.filter(|_| rules.pressure == Pressure::Pressed) {
+        match refuses.filter(|_| posture.is_short(rules.pressure)) {
             Some(mitigation) if !spared() => {
                 self.note_turned_away(looks, mitigation.id);
                 Err(Reason::Mitigated)
@@ -313,7 +313,11 @@ async fn work(mut start: WorkerStart) -> std::io::Result<()> {
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = sweep.tick() => worker.setup().admission.sweep(clock::now()),
+            due = sweep.tick() => {
+                let setup = worker.setup();
+                setup.admission.note_late(due.elapsed());
+                setup.admission.sweep(clock::now());
+            }
             _ = interval.tick() => report(&worker, start.index, &start.reports),
             changed = start.setups.changed() => {
                 if changed.is_err() {

@@ -59,9 +59,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) collateral_max: f32,
     /// Least excess that counts, requests a second.
     pub(crate) excess_min_per_s: f32,
-    /// It is one of sign-ins, some failed: signatures are searched in what tells who asks, and people of proven standing
-    /// count wherever they are and whatever they ask for.
+    /// It is one of sign-ins, some failed: people of proven standing count wherever they are and whatever they ask for.
     pub(crate) sign_ins: bool,
+    /// Signatures are searched only in what tells who asks: for sign-ins, and behind a mark of a crowd.
+    pub(crate) who_only: bool,
 }
 
 /// Why a signature was taken for one: told to the operator, and what decides how far its mitigation may climb.
@@ -200,7 +201,7 @@ impl Scene<'_> {
     }
 
     const fn looks_at(&self, dimension: Dimension) -> bool {
-        !self.sign_ins || matches!(dimension.kind(), Kind::Source | Kind::Client | Kind::Behaviour)
+        !self.who_only || matches!(dimension.kind(), Kind::Source | Kind::Client | Kind::Behaviour)
     }
 }
 

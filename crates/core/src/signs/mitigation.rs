@@ -5,6 +5,15 @@ use core::time::Duration;
 use super::{Evidence, Kind, Signature};
 use crate::{Moment, ServiceId};
 
+/// By what plain evidence is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plain {
+    /// Largest part of the people of proven standing that it may hit.
+    pub(crate) collateral_max: f32,
+    /// It is about failed sign-ins, where to come later costs a guess nothing.
+    pub(crate) sign_ins: bool,
+}
+
 /// What is done about requests that match. Greater is harsher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -145,6 +154,8 @@ pub(crate) struct Plight {
     pub(crate) rate_per_s: f32,
     /// Requests a second that the service can take; 0: not known.
     pub(crate) capacity_per_s: f32,
+    /// The node's own processors are full.
+    pub(crate) strained: bool,
     /// A page can be shown, so that people can earn a pass.
     pub(crate) challenges: bool,
     /// Largest part of the people of proven standing that a refusal may hit.
@@ -181,9 +192,14 @@ const GUARDS: [(Step, u32, f32); 4] =
 /// A signature that hits more of those of proven standing than this multiple of the bound is not kept.
 pub(crate) const COLLATERAL_FACTOR_MAX: f32 = 20.0;
 /// What a mark of who asks must at least have as lift, to be more than the mark of a crowd.
-const WHO_LIFT_MIN: f32 = 3.0;
+pub(crate) const WHO_LIFT_MIN: f32 = 3.0;
+/// A mark of who asks with this lift that hits nobody of proven standing needs no watching before it comes after others.
+const PLAIN_LIFT_MIN: f32 = 10.0;
 /// A mitigated flood above this part of the capacity is worth turning away earlier.
 const LOAD_FACTOR: f32 = 0.5;
+/// So is one of this many connections a second on a node whose processors are full, where the ClientHello tells it: to
+/// refuse by that costs a sixth of the handshake and the page that a milder step costs.
+const HANDSHAKES_PER_S: f32 = 30.0;
 
 impl Mitigation {
     /// One that begins: watched, nothing more.
@@ -218,6 +234,23 @@ impl Mitigation {
         self.set(step, now);
         self.pinned_until = Some(until);
         self.expires = self.expires.max(until);
+    }
+
+    /// One that was just found, and comes after the others at once where its evidence is plain: that costs nobody anything who
+    /// is not of the flood, and each moment before it costs those who come with it.
+    pub(crate) fn found(
+        service: ServiceId,
+        signature: Signature,
+        evidence: Evidence,
+        now: Moment,
+        plain: &Plain,
+    ) -> Self {
+        let mut born = Self::new(service, signature, evidence, now, false);
+        let spares = evidence.collateral <= plain.collateral_max && evidence.persons >= GUARDS[0].1;
+        if !plain.sign_ins && spares && evidence.who_lift >= PLAIN_LIFT_MIN {
+            (born.step, born.peak) = (Step::Deprioritise, Step::Deprioritise);
+        }
+        born
     }
 
     /// Whether it tells who asks, and not just what is asked for or what a crowd has in common.
@@ -272,7 +305,8 @@ impl Mitigation {
         } else {
             plight.erring && self.signature.has(Kind::Behaviour)
         };
-        plight.hurting || guessing || self.rate_per_s > LOAD_FACTOR * plight.capacity_per_s
+        let costly = plight.strained && self.signature.of_connection() && self.rate_per_s > HANDSHAKES_PER_S;
+        plight.hurting || guessing || costly || self.rate_per_s > LOAD_FACTOR * plight.capacity_per_s
     }
 
     /// Moves it on: up while needed and not enough, down when quiet or when its evidence got worse. `Err`: it ended.

@@ -1,13 +1,14 @@
 //! The signs of one service: what is usual there, what comes now, and the mitigations that follow.
 
 mod orders;
+mod search;
 mod sign_ins;
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use super::miner::{EXCESS_MIN_PER_S, Scene, measure};
-use super::mitigation::{COLLATERAL_FACTOR_MAX, End, Event, InForce, Mitigation, Plight, Step};
+use super::miner::measure;
+use super::mitigation::{End, Event, InForce, Mitigation, Plight, Step};
 use super::sample::Memory;
 use super::{Dimension, Features, Sample, SignIn, Signature, SignsConfig, SignsMode};
 use crate::bounds::{
@@ -36,9 +37,6 @@ const CALM_AFTER: Duration = Duration::from_secs(2);
 /// More than this multiple of what is usual, and so much more a second, is looked into even where nothing is pressed.
 const UNUSUAL_FACTOR: f32 = 3.0;
 const UNUSUAL_PER_S: f32 = 10.0;
-/// A known signature counts as back from this rate on, and must be so many times the usual.
-const BACK_PER_S: f32 = 5.0;
-const BACK_FACTOR: f32 = 3.0;
 /// Time constant of the rate of a mitigation.
 const HIT_RATE_S: f32 = 0.5;
 
@@ -59,6 +57,8 @@ pub(crate) struct Doing {
     /// Requests that no mitigation turned away were turned away all the same.
     pub(crate) turned_away: bool,
     pub(crate) capacity_per_s: f32,
+    /// The node's own processors are full.
+    pub(crate) strained: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -230,6 +230,7 @@ impl ServiceSigns {
             last_resort: self.is_of_sign_ins() && self.is_far_beyond(),
             rate_per_s: self.now_per_s,
             capacity_per_s: doing.capacity_per_s,
+            strained: doing.strained,
             challenges: self.config.challenges,
             collateral_max: self.config.collateral_max,
         };
@@ -307,12 +308,12 @@ impl ServiceSigns {
     }
 
     fn follow_hits(&mut self, samples: &[Sample], span_s: f32, weight: f32) {
-        let others = self.telling_who();
+        let (others, of_sign_ins) = (self.telling_who(), self.is_of_sign_ins());
         for m in &mut self.mitigations {
             let hits = samples.iter().filter(|s| s.is_stranger() && m.signature.matches(&s.features));
-            // A last resort is for what nothing else is for.
-            let last_resort = self.subject == Subject::SignIns && m.signature.who().is_none();
-            let hits = hits.filter(|s| !last_resort || !others.iter().any(|other| other.matches(&s.features)));
+            // A last resort, and the mark of a crowd, are for what nothing else is for.
+            let for_the_rest = if of_sign_ins { m.signature.who().is_none() } else { !m.tells_who() };
+            let hits = hits.filter(|s| !for_the_rest || !others.iter().any(|other| other.matches(&s.features)));
             let (mut all, mut failed) = (0.0, 0.0);
             hits.for_each(|s| {
                 all += s.weight;
@@ -321,78 +322,6 @@ impl ServiceSigns {
             m.hits += f64::from(all);
             m.rate_per_s += (all / span_s - m.rate_per_s) * weight;
             m.failed_per_s += (failed / span_s - m.failed_per_s) * weight;
-        }
-    }
-
-    /// The recent requests that `keep` holds, and the seconds in which they came.
-    fn lately(&self, now: Moment, keep: impl Fn(&Sample) -> bool) -> (Vec<Sample>, f32) {
-        let oldest_s = self.recent.front().map_or(0.0, |r| now.since(r.at).as_secs_f32());
-        let (mut samples, mut span_s) = (Vec::new(), SPANS_S[0]);
-        for span in SPANS_S {
-            samples.clear();
-            let within = self.recent.iter().filter(|r| now.since(r.at).as_secs_f32() < span && keep(&r.sample));
-            samples.extend(within.map(|r| r.sample));
-            span_s = span;
-            if samples.len() >= SPAN_ENOUGH || oldest_s < span {
-                break;
-            }
-        }
-        (samples, span_s.min(oldest_s + 0.1))
-    }
-
-    fn scene<'a>(&'a self, recent: &'a [Sample], span_s: f32, elsewhere: &'a [Features]) -> Scene<'a> {
-        Scene {
-            recent,
-            span_s,
-            usual: self.calm.features(),
-            usual_per_s: self.usual_per_s,
-            persons: self.proven.features(),
-            elsewhere,
-            collateral_max: COLLATERAL_FACTOR_MAX * self.config.collateral_max,
-            excess_min_per_s: if self.is_of_sign_ins() { sign_ins::EXCESS_MIN_PER_S } else { EXCESS_MIN_PER_S },
-            sign_ins: self.is_of_sign_ins(),
-        }
-    }
-
-    /// Looks for signatures in what no mitigation covers yet.
-    fn search(&mut self, now: Moment, elsewhere: &[Features], next_id: &mut u32, events: &mut Vec<Event>) {
-        let covers = |m: &&Mitigation| self.subject == Subject::Arrivals || m.signature.who().is_some();
-        // How a sign-in would have ended that was turned away is not known.
-        let tells = |s: &Sample| s.is_stranger() && SignIn::of(&s.features) != Some(SignIn::TurnedAway);
-        let uncovered =
-            |s: &Sample| tells(s) && !self.mitigations.iter().filter(covers).any(|m| m.signature.matches(&s.features));
-        let (recent, span_s) = self.lately(now, uncovered);
-        let findings = self.findings(now, &self.scene(&recent, span_s, elsewhere));
-        for finding in findings {
-            if !self.is_forbidden(&finding.signature) {
-                let born = Mitigation::new(self.service, finding.signature, finding.evidence, now, false);
-                self.add(born, born.evidence.rate_per_s, next_id, events);
-            }
-        }
-    }
-
-    /// Looks whether a pattern that is known is back: then it is acted upon at once.
-    fn recall(&mut self, now: Moment, elsewhere: &[Features], next_id: &mut u32, events: &mut Vec<Event>) {
-        if self.remembered.is_empty() {
-            return;
-        }
-        let (recent, span_s) = self.lately(now, Sample::is_stranger);
-        let scene = self.scene(&recent, span_s, elsewhere);
-        let back_per_s = if self.is_of_sign_ins() { sign_ins::EXCESS_MIN_PER_S } else { BACK_PER_S };
-        let mut back = Vec::new();
-        for known in &self.remembered {
-            if self.mitigations.iter().any(|m| m.signature == known.signature) || self.is_forbidden(&known.signature) {
-                continue;
-            }
-            let evidence = measure(&scene, &known.signature);
-            if evidence.rate_per_s >= back_per_s.max(BACK_FACTOR * evidence.usual_per_s) && evidence.samples >= 8 {
-                let mut born = Mitigation::new(self.service, known.signature, evidence, now, true);
-                (born.step, born.peak) = (known.step, known.step);
-                back.push(born);
-            }
-        }
-        for born in back {
-            self.add(born, born.evidence.rate_per_s, next_id, events);
         }
     }
 

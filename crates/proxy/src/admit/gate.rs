@@ -162,7 +162,13 @@ mod tests {
     fn posture(limit: u32, queue_len: u32) -> Arc<Posture> {
         let rules = Rules { queue_len, ..Rules::open(limit) };
         let node = NodeRules { limit: 1000, floors: [0; Criticality::COUNT] };
-        Arc::new(Posture { generation: 0, services: vec![rules], node, connections: Arc::new([]) })
+        Arc::new(Posture {
+            generation: 0,
+            services: vec![rules],
+            node,
+            connections: Arc::new([]),
+            strain: Default::default(),
+        })
     }
 
     fn ask() -> Ask {

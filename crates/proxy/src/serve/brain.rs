@@ -189,6 +189,7 @@ fn show(setup: &Setup, posture: &Posture, registry: &Registry) {
         gauges.set_fair_rate(f64::from(rules.tier(Standing::Anonymous).share_per_s));
         gauges.set_pressure(pressure_share(rules.pressure));
     }
+    registry.set_strain(posture.strain);
     let now = clock::now();
     for (pool, slots) in setup.pools.iter().zip(&setup.server_slots) {
         for (server, slot) in slots.iter().enumerate() {

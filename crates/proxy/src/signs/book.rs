@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use guichet_core::Moment;
 use guichet_core::bounds::MITIGATIONS_ENDED_MAX;
-use guichet_core::signs::{Dimension, End, Event, Mitigation, SignIn};
+use guichet_core::signs::{Dimension, End, Event, Mitigation, SignIn, Step};
 use serde::Serialize;
 
 use super::lexicon::Lexicon;
@@ -168,6 +168,7 @@ impl Book {
 pub(crate) fn told(event: &Event, view: &MitigationView) -> String {
     let what = match event {
         Event::Born(_) if view.known => format!("back, at {}", view.step),
+        Event::Born(m) if m.step > Step::Observe => format!("found, at {}", view.step),
         Event::Born(_) => "found".to_owned(),
         Event::Stepped(_, from) => format!("{} -> {}", from.name(), view.step),
         Event::Ended(_, why) => format!("ended ({})", why.name()),

@@ -59,7 +59,11 @@ impl ServiceSigns {
     /// The signatures that tell who asks and are acted upon.
     pub(super) fn telling_who(&self) -> Vec<Signature> {
         let acted_on = self.mitigations.iter().filter(|m| m.step >= Step::Challenge);
-        acted_on.map(|m| m.signature).filter(|signature| signature.who().is_some()).collect()
+        let tells_who = |m: &&Mitigation| match self.subject {
+            Subject::Arrivals => m.tells_who(),
+            Subject::SignIns => m.signature.who().is_some(),
+        };
+        acted_on.filter(tells_who).map(|m| m.signature).collect()
     }
 
     /// Whether so much fails that nothing less will do than a pass of every stranger.

@@ -55,6 +55,10 @@ impl Registry {
         out.sample(&[("version", self.version)], 1.0);
         out.gauge("guichet_workers", "Worker threads.");
         out.sample(&[], self.workers.len() as f64);
+        out.gauge("guichet_worker_late_seconds", "How late workers come to what is due, lately.");
+        out.sample(&[], self.late.get());
+        out.gauge("guichet_node_strained", "1 while the node's own processors are full.");
+        out.sample(&[], self.strained.get());
         out.gauge(
             "guichet_config_reload_success",
             "1 if the last reload succeeded, 0 if an old configuration is in force.",

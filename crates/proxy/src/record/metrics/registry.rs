@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use super::super::access_log::LogCounters;
 use super::super::trace::TraceCounters;
 use super::counters::{LISTENER_SLOTS, SERVICE_SLOTS, UPSTREAM_SLOTS, WorkerBlock};
-use super::gauges::{AdmissionGauges, UpstreamGauges};
+use super::gauges::{AdmissionGauges, Gauge, UpstreamGauges};
 use super::worker::WorkerMetrics;
 use crate::contract::Contracts;
 use crate::link::Link;
@@ -74,6 +74,9 @@ pub struct Registry {
     pub(super) admission: Vec<Arc<AdmissionGauges>>,
     /// Mitigations of connections.
     pub(super) connections: AdmissionGauges,
+    /// How late workers come, in seconds, and whether the node is strained.
+    pub(super) late: Gauge,
+    pub(super) strained: Gauge,
     pub(super) upstream: Vec<Arc<UpstreamGauges>>,
     pub(super) reload_success: AtomicBool,
     pub(super) last_reload_unix_s: AtomicI64,
@@ -96,6 +99,8 @@ impl Registry {
             workers: (0..workers.clamp(1, WORKERS_MAX)).map(block).collect(),
             admission: (0..SERVICE_SLOTS).map(|_| Arc::default()).collect(),
             connections: AdmissionGauges::default(),
+            late: Gauge::default(),
+            strained: Gauge::default(),
             upstream: (0..UPSTREAM_SLOTS).map(|_| Arc::default()).collect(),
             reload_success: AtomicBool::new(true),
             last_reload_unix_s: AtomicI64::new(0),
@@ -146,6 +151,12 @@ impl Registry {
     #[must_use]
     pub fn admission(&self, service: ServiceSlot) -> Arc<AdmissionGauges> {
         self.admission[service.index()].clone()
+    }
+
+    /// How the node itself fares.
+    pub fn set_strain(&self, strain: guichet_core::Strain) {
+        self.late.set(f64::from(strain.late_s));
+        self.strained.set(f64::from(u8::from(strain.strained)));
     }
 
     /// Mitigations of connections at each step, in the order of the steps.
