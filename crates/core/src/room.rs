@@ -103,6 +103,8 @@ impl RoomCounts {
 pub(crate) struct Crowding {
     /// More light strangers come than the service has room for.
     pub(crate) crowded: bool,
+    /// What they and those of standing ask beyond what it can take, as a part of that; below 0 where it can take more.
+    pub(crate) excess: f32,
     /// Part of what it can take that those of standing ask now.
     pub(crate) used: f32,
     /// It has more requests of those than it can take.
@@ -113,6 +115,9 @@ pub(crate) struct Crowding {
 
 /// The room must have been needed this long before it opens, and nobody have waited this long before it closes.
 const OPEN_AFTER: Duration = Duration::from_secs(4);
+/// And so much must have come beyond what the service can do, in seconds of all it does: a crowd that is little too large,
+/// or soon over, is served sooner by queueing for a moment than by waiting for its turn.
+const OPEN_OWED_S: f32 = 4.0;
 const CLOSE_AFTER: Duration = Duration::from_secs(5);
 /// Requests of one visit, as a first guess at how many people a second the service can take.
 const REQUESTS_PER_VISIT: f32 = 6.0;
@@ -131,6 +136,8 @@ const TOLD_S: f32 = 10.0;
 pub(crate) struct RoomWatch {
     open: Option<Open>,
     crowded_since: Option<Moment>,
+    /// What came beyond what the service can do since then, in seconds of all it does.
+    owed_s: f32,
 }
 
 #[derive(Clone, Debug)]
@@ -170,9 +177,10 @@ impl RoomWatch {
         match &mut self.open {
             None => {
                 let since = *self.crowded_since.get_or_insert(now);
+                self.owed_s = (self.owed_s + crowding.excess * span_s).max(0.0);
                 if !crowding.crowded {
-                    self.crowded_since = None;
-                } else if now.since(since) >= OPEN_AFTER {
+                    (self.crowded_since, self.owed_s) = (None, 0.0);
+                } else if now.since(since) >= OPEN_AFTER && self.owed_s >= OPEN_OWED_S {
                     self.open = Some(Open::new(now, crowding));
                 }
             }
@@ -303,13 +311,14 @@ mod tests {
     }
 
     fn crowding(crowded: bool, full: bool) -> Crowding {
-        Crowding { crowded, used: if full { 1.0 } else { 0.3 }, full, capacity_per_s: 60.0 }
+        let (used, excess) = if full { (1.0, 1.5) } else { (0.3, -0.2) };
+        Crowding { crowded, excess, used, full, capacity_per_s: 60.0 }
     }
 
     /// A room that opened at 2,000 ms.
     fn opened() -> RoomWatch {
         let open = Open::new(at(2_000), &crowding(true, true));
-        let room = RoomWatch { open: Some(open), crowded_since: None };
+        let room = RoomWatch { open: Some(open), ..RoomWatch::default() };
         assert!(room.rules().is_some());
         room
     }
@@ -327,6 +336,14 @@ mod tests {
             room.tick(at(20_000 + tick * 100), TICK, &RoomCounts::default(), &crowding(true, true));
         }
         assert!(room.rules().is_some(), "it opens");
+        // A crowd that is a tenth too large for some seconds is none; for a minute it is.
+        let mut room = RoomWatch::default();
+        let slight = Crowding { excess: 0.1, ..crowding(true, true) };
+        let opens = (0..1_000).find(|tick| {
+            room.tick(at(60_000 + tick * 100), TICK, &RoomCounts::default(), &slight);
+            room.rules().is_some()
+        });
+        assert!(opens.is_some_and(|tick| (350..450).contains(&tick)), "{opens:?}");
         let mut room = opened();
         let mut closed = None;
         for tick in 21..300 {
