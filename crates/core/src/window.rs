@@ -4,7 +4,10 @@ use core::time::Duration;
 
 use crate::room::RoomCounts;
 use crate::signs::SampleBag;
-use crate::{DemandHistogram, Level, RttHistogram, ServiceId, SourceView, Standing};
+use crate::{DemandHistogram, Lateness, Level, RttHistogram, ServiceId, SourceView, Standing};
+
+/// No request counts for less than this where its time is judged.
+const COST_LEAST: f32 = 0.01;
 
 /// Counters of one service.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +34,8 @@ pub struct ServiceWindow {
     pub errors: u32,
     /// Demand by tier and pace of the source.
     pub demand: DemandHistogram,
-    /// Times from sending to the first byte of the answer.
+    /// Times from sending to the first byte of the answer, each divided by what the request cost: more requests that take
+    /// long by nature are no sign that the upstream is full.
     pub rtt: RttHistogram,
     /// Requests in flight to the upstream.
     pub inflight: Level,
@@ -63,7 +67,7 @@ impl ServiceWindow {
     pub fn note_completed(&mut self, rtt: Duration, cost: f32) {
         self.completed += 1;
         self.completed_cost += cost;
-        self.rtt.add(rtt);
+        self.rtt.add(rtt.div_f32(cost.max(COST_LEAST)));
     }
 
     /// Adds the counters of another worker.
@@ -110,6 +114,8 @@ pub struct Window {
     pub services: Vec<ServiceWindow>,
     /// Connections that failed or stall, a few of them.
     pub connections: SampleBag,
+    /// How late the workers came to what was due.
+    pub lateness: Lateness,
 }
 
 impl Window {
@@ -120,6 +126,7 @@ impl Window {
             span: Duration::ZERO,
             services: vec![ServiceWindow::default(); services],
             connections: SampleBag::default(),
+            lateness: Lateness::default(),
         }
     }
 
@@ -134,6 +141,7 @@ impl Window {
             a.merge(b);
         }
         self.connections.merge(&other.connections);
+        self.lateness.merge(&other.lateness);
         self.span = self.span.max(other.span);
     }
 
@@ -141,6 +149,7 @@ impl Window {
     pub fn clear(&mut self) {
         self.span = Duration::ZERO;
         self.connections.clear();
+        self.lateness = Lateness::default();
         for service in &mut self.services {
             service.clear();
         }

@@ -152,8 +152,16 @@ fn brain_config(config: &Config, seed: &[u8; 32]) -> BrainConfig {
     }
 }
 
-fn service_config(service: &Service) -> ServiceConfig {
+/// How the brain is to protect a service.
+pub(crate) fn service_config(service: &Service) -> ServiceConfig {
+    // A slot kept for what nothing here is would never be used by anybody.
+    let occurs = |criticality: Criticality| {
+        service.criticality == criticality || service.routes.iter().any(|route| route.criticality == criticality)
+    };
     let share = |criticality: Criticality| {
+        if !occurs(criticality) {
+            return 0;
+        }
         let slots = service.reserve[criticality.index()] * f64::from(service.concurrency_initial);
         slots.ceil() as u32
     };

@@ -14,8 +14,11 @@ const SAMPLES_MIN: u32 = 50;
 
 /// Running means of one service, one a route and one for the rest. Belongs to one worker.
 pub(super) struct Costs {
+    /// Of all whose cost is not declared: a declared one is relative to these.
     all: Mean,
     routes: Box<[Mean]>,
+    /// Whose cost is declared, by position.
+    declared: Box<[bool]>,
 }
 
 #[derive(Default)]
@@ -35,11 +38,10 @@ impl Mean {
 }
 
 impl Costs {
-    pub(super) fn new(routes: usize) -> Self {
-        Self {
-            all: Mean::default(),
-            routes: (0..routes.min(ROUTES_PER_SERVICE_MAX) + 1).map(|_| Mean::default()).collect(),
-        }
+    /// For these routes, each with whether its cost is declared.
+    pub(super) fn new(declared: impl Iterator<Item = bool>) -> Self {
+        let declared: Box<[bool]> = declared.take(ROUTES_PER_SERVICE_MAX).collect();
+        Self { all: Mean::default(), routes: (0..=declared.len()).map(|_| Mean::default()).collect(), declared }
     }
 
     /// The cost of a request to this route (`None`: to none of the declared ones).
@@ -53,6 +55,9 @@ impl Costs {
 
     /// An answer of this route took this long.
     pub(super) fn learn(&self, route: Option<usize>, us: u64) {
+        if route.is_some_and(|at| self.declared.get(at).copied().unwrap_or_default()) {
+            return;
+        }
         self.all.add(us as f32);
         self.place(route).add(us as f32);
     }
@@ -69,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_route_that_takes_longer_costs_more_once_seen_often() {
-        let costs = Costs::new(2);
+        let costs = Costs::new([false; 2].into_iter());
         for _ in 0..SAMPLES_MIN - 1 {
             costs.learn(Some(1), 8_000);
             costs.learn(None, 1_000);
@@ -85,5 +90,18 @@ mod tests {
         assert!((0.25..0.5).contains(&costs.of(None)), "{}", costs.of(None));
         assert!((costs.of(Some(0)) - 1.0).abs() < f32::EPSILON, "never seen");
         assert!((costs.of(Some(9)) - costs.of(None)).abs() < f32::EPSILON, "beyond the declared ones");
+    }
+
+    #[test]
+    fn what_is_declared_shifts_no_cost_of_others() {
+        let costs = Costs::new([true, false].into_iter());
+        for _ in 0..200 {
+            (0..9).for_each(|_| costs.learn(Some(0), 80_000));
+            costs.learn(Some(1), 20_000);
+            costs.learn(None, 10_000);
+        }
+        assert!((1.2..1.5).contains(&costs.of(Some(1))), "{}", costs.of(Some(1)));
+        assert!((0.6..0.8).contains(&costs.of(None)), "{}", costs.of(None));
+        assert!((costs.of(Some(0)) - 1.0).abs() < f32::EPSILON, "what is declared is asked elsewhere");
     }
 }

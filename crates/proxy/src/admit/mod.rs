@@ -156,7 +156,7 @@ impl Admission {
             sampling: sampling.into(),
             window: RefCell::new(Window::new(services.len())),
             gauges: RefCell::new(vec![Gauges::default(); services.len()]),
-            costs: services.iter().map(|s| Costs::new(s.routes.len())).collect(),
+            costs: services.iter().map(|s| Costs::new(s.routes.iter().map(|route| route.cost.is_some()))).collect(),
             since: Cell::new(clock::now()),
         }
     }
@@ -173,6 +173,11 @@ impl Admission {
         for (gate, rules) in self.shared.gates.iter().zip(&posture.services) {
             gate.sweep(now, rules);
         }
+    }
+
+    /// Something of this worker was done so long after it was due.
+    pub fn note_late(&self, late: Duration) {
+        self.window.borrow_mut().lateness.note(late);
     }
 
     /// What this worker counted since the last call, for the brain.

@@ -216,7 +216,8 @@ pub(in crate::config) struct Service {
     pub(in crate::config) concurrency: Concurrency,
     /// Where a request may wait for a slot.
     pub(in crate::config) queue: Queue,
-    /// Floors: the share of the slots that each level has for itself, whatever comes in below it. Together below 1.
+    /// Floors: the share of the slots that each level has for itself, whatever comes in below it. Together below 1. That of a
+    /// level that neither the service nor a route of it has counts as 0.
     pub(in crate::config) reserve: Reserve,
     /// Bytes of a request body.
     #[schemars(range(max = bounds::BODY_BYTES_MAX))]
@@ -343,7 +344,7 @@ pub(in crate::config) struct Queue {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { length: 64, wait_ms: 500 }
+        Self { length: 128, wait_ms: 1500 }
     }
 }
 

@@ -25,6 +25,15 @@ fn with(old: &str, new: &str) -> Config {
 }
 
 #[test]
+fn no_slot_is_kept_for_what_no_route_of_a_service_is() {
+    let floors = |config: &Config| crate::setup::service_config(&config.services[0]).floors;
+    assert_eq!(floors(&good()), [0; Criticality::COUNT], "all of it is ordinary");
+    let critical = floors(&with("path = \"/search\"", "path = \"/search\"\ncriticality = \"critical\""));
+    assert!(critical[Criticality::Critical.index()] > 0, "{critical:?}");
+    assert_eq!(critical[Criticality::Important.index()], 0, "{critical:?}");
+}
+
+#[test]
 fn a_right_file_fills_in_the_defaults() {
     let config = good();
     assert_eq!(config.node.workers, 2);
