@@ -9,6 +9,7 @@ use guichet_core::Reason;
 
 use super::super::Entry;
 use super::counters::{Outcomes, WorkerBlock, reason_index};
+use super::goodput::{self, Told};
 use super::registry::{ListenerSlot, UpstreamSlot};
 
 /// The counters of one worker. Not `Sync` and not `Clone`: only one thread may write them.
@@ -40,6 +41,11 @@ impl WorkerMetrics {
         };
         count(&service.standings[entry.standing.index()]);
         count(&service.lanes[entry.lane.index()]);
+        match goodput::told(entry) {
+            Told::Answered => service.answered.add(1),
+            Told::Missed => service.missed.add(1),
+            Told::Nothing => {}
+        }
         service.bytes_in.add(entry.bytes_in);
         service.bytes_out.add(entry.bytes_out);
         if entry.attempts > 0 {
