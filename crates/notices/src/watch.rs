@@ -11,6 +11,8 @@ use crate::model::{Condition, Measured, Words};
 const RECENT_S: usize = 10;
 /// Seconds in a row that must be bad before a service is called so.
 const WORSE_AFTER_S: u32 = 2;
+/// As many while a service comes back: its first answers are few, and whoever asks beyond that counts against it.
+const WORSE_AFTER_COMING_BACK_S: u32 = 10;
 /// Seconds in a row that must be better before a service is called so.
 const BETTER_AFTER_S: u32 = 5;
 /// What is better now must not wait until what was bad has left the [`RECENT_S`]: it is judged by the last seconds that
@@ -52,6 +54,11 @@ pub struct Switched {
 pub struct Watch {
     seconds: VecDeque<(u64, u64)>,
     former: Option<Reading>,
+    /// Of these seconds, the last so many tell how it does now: what was counted while something stood in its place, or
+    /// nothing answered, does not.
+    told_s: usize,
+    /// It was away, and has not been well since.
+    comes_back: bool,
     condition: Condition,
     since: Timestamp,
     /// Readings in a row that were worse and better than the condition.
@@ -67,6 +74,8 @@ impl Watch {
         Self {
             seconds: VecDeque::with_capacity(GOODPUT_S_MAX),
             former: None,
+            told_s: 0,
+            comes_back: false,
             condition: Condition::Unknown,
             since: now,
             worse: 0,
@@ -84,9 +93,15 @@ impl Watch {
         // Counters that went back began anew, as after a restart.
         let grown = |now: u64, before: u64| now.saturating_sub(before);
         self.seconds.push_back((grown(reading.answered, former.answered), grown(reading.failed, former.failed)));
+        let away = |reading: &Reading| reading.switched.is_some() || !reading.reachable;
+        if away(reading) {
+            (self.told_s, self.comes_back) = (0, true);
+        } else if !away(&former) {
+            self.told_s = (self.told_s + 1).min(RECENT_S);
+        }
         let seen = self.seen(reading);
         let because = reading.switched.as_ref().map(|switched| switched.because.clone()).unwrap_or_default();
-        let changed = self.settle(seen, reading.switched.is_some(), now);
+        let changed = self.settle(seen, reading, now);
         let said = because != self.because;
         self.because = because;
         changed || said
@@ -100,10 +115,15 @@ impl Watch {
         if !reading.reachable {
             return Condition::Down;
         }
-        if self.condition != Condition::Works && self.is_well_again() {
+        let latest = self.latest();
+        // One failure among so few tells nothing.
+        let well =
+            |(answered, failed): (u64, u64)| failed <= 1 || answered as f64 >= WELL_ABOVE * (answered + failed) as f64;
+        if self.condition != Condition::Works && latest.is_some_and(well) {
             return Condition::Works;
         }
-        let (answered, failed) = self.over(RECENT_S);
+        // What comes back is judged by how it does now, not by its first answers.
+        let (answered, failed) = latest.filter(|_| self.comes_back).unwrap_or_else(|| self.over(self.told_s));
         if answered + failed < REQUESTS_MIN {
             return Condition::Works;
         }
@@ -118,15 +138,14 @@ impl Watch {
         }
     }
 
-    /// Whether the last seconds, as few as tell enough, were well.
-    fn is_well_again(&self) -> bool {
-        (BETTER_S_MIN..=RECENT_S)
-            .map(|seconds| self.over(seconds))
-            .find(|(a, f)| a + f >= ENOUGH_TO_BE_BETTER)
-            .is_some_and(|(answered, failed)| answered as f64 >= WELL_ABOVE * (answered + failed) as f64)
+    /// What the last seconds brought, as few of them as tell enough; `None` where all that tell are too few.
+    fn latest(&self) -> Option<(u64, u64)> {
+        let spans = (BETTER_S_MIN..=self.told_s).map(|seconds| self.over(seconds));
+        spans.into_iter().find(|(answered, failed)| answered + failed >= ENOUGH_TO_BE_BETTER)
     }
 
-    fn settle(&mut self, seen: Condition, switched: bool, now: Timestamp) -> bool {
+    fn settle(&mut self, seen: Condition, reading: &Reading, now: Timestamp) -> bool {
+        let (switched, reachable) = (reading.switched.is_some(), reading.reachable);
         if seen == self.condition {
             (self.worse, self.better) = (0, 0);
             return false;
@@ -136,10 +155,11 @@ impl Watch {
         } else {
             (self.worse, self.better) = (0, self.better + 1);
         }
+        let worse_after = if self.comes_back && reachable { WORSE_AFTER_COMING_BACK_S } else { WORSE_AFTER_S };
         // What was switched was thought over already; and the first that is known at all holds at once.
         let settled = switched
             || (self.condition == Condition::Unknown && seen == Condition::Works)
-            || self.worse >= WORSE_AFTER_S
+            || self.worse >= worse_after
             || self.better >= BETTER_AFTER_S;
         if settled {
             // Whoever knew nothing learned nothing new by hearing that all is well.
@@ -147,6 +167,7 @@ impl Watch {
                 self.since = now;
             }
             self.condition = seen;
+            self.comes_back &= seen != Condition::Works;
             (self.worse, self.better) = (0, 0);
         }
         settled
@@ -238,6 +259,35 @@ mod tests {
         assert_eq!(seconds_until_works(20), Some(2 + 4), "two seconds tell enough, and it must stay so");
         assert_eq!(seconds_until_works(6), Some(5 + 4), "where fewer ask, it takes longer");
         assert_eq!(seconds_until_works(1), Some(10 + 4));
+    }
+
+    #[test]
+    fn what_was_counted_while_it_was_away_does_not_tell_how_it_does_now() {
+        let mut watch = Watch::new(Timestamp::UNIX_EPOCH);
+        let mut reading = Reading { reachable: true, ..Reading::default() };
+        let mut second = |reading: &mut Reading, answered, failed, switched: Option<Condition>| {
+            (reading.answered, reading.failed) = (reading.answered + answered, reading.failed + failed);
+            let because = Words::default();
+            reading.switched = switched.map(|condition| Switched { condition, because: because.clone() });
+            watch.take(reading, Timestamp::UNIX_EPOCH);
+            watch.measured().condition
+        };
+        for _ in 0..10 {
+            assert_eq!(second(&mut reading, 50, 0, None), Condition::Works);
+        }
+        for _ in 0..20 {
+            assert_eq!(second(&mut reading, 0, 900, Some(Condition::Stale)), Condition::Stale);
+        }
+        // It comes back by degrees: most who ask are still told to wait.
+        for _ in 0..3 {
+            assert_eq!(second(&mut reading, 30, 600, None), Condition::Stale, "not worse than it was");
+        }
+        let well = (1..20).find(|_| second(&mut reading, 50, 0, None) == Condition::Works);
+        assert_eq!(well, Some(2 + 4));
+        // And where it does not come back, that is told.
+        second(&mut reading, 0, 900, Some(Condition::Stale));
+        let down = (1..20).find(|_| second(&mut reading, 1, 90, None) == Condition::Down);
+        assert_eq!(down, Some(11));
     }
 
     #[test]
