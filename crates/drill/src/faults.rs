@@ -1,21 +1,28 @@
 //! The estate of a drill, and what goes wrong in it: with faults, each service is a process of its own, which is killed,
 //! stopped or told to misbehave at its moment.
 
+use crate::disk::SmallDisk;
 use crate::front::stop_children;
 use crate::scenario::{Fault, FaultKind};
 use crate::services::SERVICES;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The environment variable that tells services of the estate where orders to misbehave are.
-pub(crate) const ORDERS: &str = "GUICHET_ESTATE_FAULTS";
+const ORDERS: &str = "GUICHET_ESTATE_FAULTS";
 /// Between two looks at the clock.
 const LOOK: Duration = Duration::from_millis(50);
+/// The key that the services of an estate share, and how long it may take until one of them has made it.
+const ESTATE_KEY: &str = "estate.key";
+const KEY_WAIT: Duration = Duration::from_secs(30);
 
 /// Processes of the estate; they end with this value.
 pub(crate) struct Estate {
@@ -23,6 +30,8 @@ pub(crate) struct Estate {
     commands: Vec<Command>,
     /// None while it is killed.
     children: Vec<Option<Child>>,
+    /// For services whose disk is to be full, by the order of [`SERVICES`].
+    disks: BTreeMap<usize, SmallDisk>,
     orders: PathBuf,
 }
 
@@ -33,6 +42,11 @@ impl Drop for Estate {
             let _ = signal(child, Signal::SIGCONT);
         }
         stop_children(&mut self.children.drain(..).flatten().collect());
+        for disk in self.disks.values() {
+            if let Err(error) = disk.keep() {
+                eprintln!("guichet drill: {error:#}");
+            }
+        }
     }
 }
 
@@ -45,15 +59,59 @@ fn start(command: &mut Command) -> anyhow::Result<Child> {
     command.spawn().with_context(|| format!("{}: can't start the estate", command.get_program().to_string_lossy()))
 }
 
+/// Where the processes of an estate find what they need.
+pub(crate) struct Setting<'a> {
+    /// Orders to misbehave.
+    pub(crate) orders: &'a Path,
+    /// Their stores.
+    pub(crate) data: &'a Path,
+    /// What they say.
+    pub(crate) log: &'a File,
+    /// Those that have a small disk of their own, which can be filled.
+    pub(crate) on_disks: BTreeSet<usize>,
+}
+
+/// A disk over the stores, with the key that the services share, which others make.
+fn small_disk(data: &Path) -> anyhow::Result<SmallDisk> {
+    let until = Instant::now() + KEY_WAIT;
+    while !data.join(ESTATE_KEY).exists() {
+        if Instant::now() > until {
+            bail!("{}: the other services made no key", data.join(ESTATE_KEY).display());
+        }
+        std::thread::sleep(LOOK);
+    }
+    let disk = SmallDisk::over(data)?;
+    disk.bring(ESTATE_KEY)?;
+    Ok(disk)
+}
+
 impl Estate {
-    /// Starts the processes; orders to misbehave go into a folder.
-    pub(crate) fn start(commands: Vec<Command>, orders: &Path) -> anyhow::Result<Self> {
-        let mut estate = Self { commands: Vec::new(), children: Vec::new(), orders: orders.to_owned() };
-        for mut command in commands {
-            estate.children.push(Some(start(&mut command)?));
-            estate.commands.push(command);
+    /// Starts the processes. Those that have a disk of their own come when the others have made the key that all share.
+    ///
+    /// # Errors
+    /// When one can't be started, or a disk can't be made.
+    pub(crate) fn start(commands: Vec<Command>, setting: &Setting<'_>) -> anyhow::Result<Self> {
+        let children = commands.iter().map(|_| None).collect();
+        let mut estate = Self { commands, children, disks: BTreeMap::new(), orders: setting.orders.to_owned() };
+        for at in (0..estate.commands.len()).filter(|at| !setting.on_disks.contains(at)) {
+            estate.begin(at, setting)?;
+        }
+        for &at in &setting.on_disks {
+            let disk = small_disk(setting.data)?;
+            estate.commands[at] = disk.inside(&estate.commands[at])?;
+            estate.disks.insert(at, disk);
+            estate.begin(at, setting)?;
         }
         Ok(estate)
+    }
+
+    fn begin(&mut self, at: usize, setting: &Setting<'_>) -> anyhow::Result<()> {
+        let command = &mut self.commands[at];
+        command.stdin(Stdio::null()).stdout(setting.log.try_clone()?).stderr(setting.log.try_clone()?);
+        // A group of its own: Ctrl-C in a terminal reaches the drill alone, which then ends its children in order.
+        command.process_group(0).env(ORDERS, setting.orders);
+        self.children[at] = Some(start(command)?);
+        Ok(())
     }
 
     /// Whether one of them has ended by itself.
@@ -110,6 +168,10 @@ impl Estate {
             FaultKind::Slow(ms) => format!("slow {ms}"),
             FaultKind::Errors(share) => format!("errors {share}"),
             FaultKind::HalfDead(share) => format!("half-dead {share}"),
+            FaultKind::DiskFull => {
+                let disk = self.disks.get(&fault.service).context("it has no disk of its own")?;
+                return if begins { disk.fill() } else { disk.free() };
+            }
         };
         let file = self.orders.join(SERVICES[fault.service].name);
         if begins {
@@ -134,7 +196,9 @@ mod tests {
     fn sleeper(orders: &Path) -> Estate {
         let mut command = Command::new("sleep");
         command.arg("600");
-        Estate::start(vec![command], orders).unwrap()
+        let log = tempfile::tempfile().unwrap();
+        let setting = Setting { orders, data: orders, log: &log, on_disks: BTreeSet::new() };
+        Estate::start(vec![command], &setting).unwrap()
     }
 
     /// The state of a process, as the kernel tells it: `S` sleeps, `T` is stopped.

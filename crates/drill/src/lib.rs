@@ -8,6 +8,7 @@ mod args;
 pub mod bench;
 pub mod capacity;
 pub mod certs;
+mod disk;
 mod expect;
 mod faults;
 pub mod front;

@@ -2,13 +2,13 @@
 
 use crate::capacity::Capacity;
 use crate::certs;
-use crate::faults::{self, Estate};
+use crate::faults::{Estate, Setting};
 use crate::front::{Contracts, Front, FrontContext, Ports, ServiceTarget, TlsFiles};
 use crate::load::{self, Job, Live, Targets};
 use crate::oracle::{self, Arrival};
 use crate::plan::{Plan, service_of};
 use crate::progress;
-use crate::scenario::Scenario;
+use crate::scenario::{FaultKind, Scenario};
 use crate::score::{self, FrontScore, Invariant};
 use crate::services::{SERVICES, Service, host_of};
 use crate::status::{self, Poll};
@@ -17,7 +17,6 @@ use anyhow::{Context, anyhow, bail};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -201,13 +200,10 @@ impl Place<'_> {
             std::fs::remove_dir_all(&orders)?;
         }
         std::fs::create_dir_all(&orders)?;
-        let mut commands = self.estate_commands(&data);
-        for command in &mut commands {
-            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
-            // A group of its own: Ctrl-C in a terminal reaches the drill alone, which then ends its children in order.
-            command.process_group(0).env(faults::ORDERS, &orders);
-        }
-        let mut estate = Estate::start(commands, &orders)?;
+        let full = self.scenario.faults.iter().filter(|fault| fault.kind == FaultKind::DiskFull);
+        let on_disks = full.map(|fault| fault.service).collect();
+        let setting = Setting { orders: &orders, data: &data, log: &log, on_disks };
+        let mut estate = Estate::start(self.estate_commands(&data), &setting)?;
         let until = Instant::now() + ESTATE_WAIT;
         for service in &SERVICES {
             let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, base + service.port_offset));

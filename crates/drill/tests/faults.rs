@@ -38,6 +38,7 @@ fn faults_are_checked() {
         ("kind = \"slow\"\nadded_ms = 300", FaultKind::Slow(300)),
         ("kind = \"errors\"", FaultKind::Errors(1.0)),
         ("kind = \"half-dead\"", FaultKind::HalfDead(0.5)),
+        ("kind = \"disk-full\"", FaultKind::DiskFull),
         ("kind = \"half-dead\"\nshare = 1", FaultKind::HalfDead(1.0)),
     ] {
         assert_eq!(kind(text), Ok(expected), "{text}");

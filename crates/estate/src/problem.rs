@@ -49,10 +49,11 @@ impl Problem {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
     }
 
-    /// The disk of the store is full: what is there can be read, and nothing was changed.
+    /// The disk of the store is full: what is there can be read, and nothing was changed. Not 507, which says that this user's
+    /// share is used up.
     pub(crate) fn no_room() -> Self {
         let detail = "the store has no room left; nothing was changed, and what is there can be read";
-        Self { retry_after_s: Some(30), ..Self::new(StatusCode::INSUFFICIENT_STORAGE, "no-room", detail) }
+        Self { retry_after_s: Some(30), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-room", detail) }
     }
 
     /// Our fault. The cause goes to standard error, not to the client.

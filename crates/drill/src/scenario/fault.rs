@@ -33,6 +33,8 @@ pub enum FaultKind {
     Errors(f64),
     /// This share of the requests is never answered.
     HalfDead(f64),
+    /// Its disk has no room left.
+    DiskFull,
 }
 
 impl FaultKind {
@@ -45,6 +47,7 @@ impl FaultKind {
             Self::Slow(_) => "slow",
             Self::Errors(_) => "errors",
             Self::HalfDead(_) => "half-dead",
+            Self::DiskFull => "disk-full",
         }
     }
 }
@@ -104,6 +107,7 @@ fn kind(place: &str, raw: &RawFault, finder: &mut Finder<'_>) -> Option<FaultKin
     Some(match raw.kind {
         RawFaultKind::Killed => FaultKind::Killed,
         RawFaultKind::Frozen => FaultKind::Frozen,
+        RawFaultKind::DiskFull => FaultKind::DiskFull,
         RawFaultKind::Errors => FaultKind::Errors(raw.share.unwrap_or(1.0)),
         RawFaultKind::HalfDead => FaultKind::HalfDead(raw.share.unwrap_or(0.5)),
         RawFaultKind::Slow => match raw.added_ms {

@@ -17,6 +17,8 @@ pub enum RawFaultKind {
     Errors,
     /// A `share` of its requests is never answered, while its health says that all is well.
     HalfDead,
+    /// Its disk is full: nothing can be written. Needs root, for a disk of its own.
+    DiskFull,
 }
 
 /// A fault of one service. Its health check is spared by `slow`, `errors` and `half-dead`.

@@ -79,7 +79,7 @@ pub(crate) fn score(scenario: &Scenario, points: &[Point], polls: &[Poll]) -> St
 /// Whether people notice a fault: what only comes later is still right.
 fn noticed(fault: &Fault) -> bool {
     match fault.kind {
-        FaultKind::Killed | FaultKind::Frozen => true,
+        FaultKind::Killed | FaultKind::Frozen | FaultKind::DiskFull => true,
         FaultKind::Errors(share) | FaultKind::HalfDead(share) => share >= 0.1,
         FaultKind::Slow(_) => false,
     }

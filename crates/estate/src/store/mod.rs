@@ -332,7 +332,7 @@ mod tests {
         let big = "INSERT INTO thing VALUES (1, zeroblob(1000000))";
         let error = sqlx::query(big).execute(&mut *tx).await.unwrap_err();
         assert!(full(&error), "{error}");
-        assert_eq!(crate::problem::Problem::from(error).status, 507);
+        assert_eq!(crate::problem::Problem::from(error).code, "no-room");
         let other = sqlx::query("INSERT INTO nothing VALUES (1)").execute(&mut *tx).await.unwrap_err();
         assert!(!full(&other), "{other}");
         // As SQLite does by itself where the disk is full: the driver does not learn of it.
