@@ -335,8 +335,8 @@ mod tests {
         assert_eq!(crate::problem::Problem::from(error).code, "no-room");
         let other = sqlx::query("INSERT INTO nothing VALUES (1)").execute(&mut *tx).await.unwrap_err();
         assert!(!full(&other), "{other}");
-        // As SQLite does by itself where the disk is full: the driver does not learn of it.
-        sqlx::query("ROLLBACK").execute(&mut *tx).await.unwrap();
+        let over = sqlx::query("ROLLBACK").execute(&mut *tx).await;
+        assert!(over.is_err(), "SQLite has ended the transaction by itself, of which the driver does not learn");
         drop(tx);
         let mut tx = store.begin().await.expect("the next one is not held up");
         sqlx::query(big).execute(&mut *tx).await.unwrap();

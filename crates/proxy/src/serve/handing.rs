@@ -10,7 +10,8 @@ use crate::clock;
 use crate::kernel::{Kernel, Noted};
 use crate::setup::Setup;
 
-/// How often those whom the operator allows are looked for among those who are dropped, and the log tells of new ones.
+/// How often all who are watched or dropped are looked at: whose time is over, whom the operator allows meanwhile; and how often
+/// the log tells of new ones.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Decides who is handed over; does nothing where there is no filter.
@@ -53,16 +54,16 @@ impl Handing {
     pub(super) fn tick(&mut self, setup: &Setup) {
         let Some(handover) = &mut self.handover else { return };
         let now = clock::now();
+        if now.since(self.looked) < LOOK_INTERVAL {
+            return;
+        }
+        self.looked = now;
         let mut changed = handover.tick(now);
-        if now.since(self.looked) >= LOOK_INTERVAL {
-            self.looked = now;
-            changed |= handover.lift(|held| setup.signs.allowed.allows(held.source, now)) > 0;
-            if self.untold > 0 {
-                let told =
-                    if setup.config.kernel_filter.as_ref().is_some_and(|f| f.dry_run) { " (dry run)" } else { "" };
-                let (untold, held) = (std::mem::take(&mut self.untold), handover.held_count());
-                eprintln!("guichet: kernel filter: {untold} sources more are handed over{told}, {held} now");
-            }
+        changed |= handover.lift(|held| setup.signs.allowed.allows(held.source, now)) > 0;
+        if self.untold > 0 {
+            let told = if setup.config.kernel_filter.as_ref().is_some_and(|f| f.dry_run) { " (dry run)" } else { "" };
+            let (untold, held) = (std::mem::take(&mut self.untold), handover.held_count());
+            eprintln!("guichet: kernel filter: {untold} sources more are handed over{told}, {held} now");
         }
         if changed {
             setup.signs.kernel.publish(handover.held().copied().collect(), 0);
