@@ -14,10 +14,10 @@ const WORSE_AFTER_S: u32 = 2;
 /// As many while a service comes back: its first answers are few, and whoever asks beyond that counts against it.
 const WORSE_AFTER_COMING_BACK_S: u32 = 10;
 /// Seconds in a row that must be better before a service is called so.
-const BETTER_AFTER_S: u32 = 5;
+const BETTER_AFTER_S: u32 = 4;
 /// What is better now must not wait until what was bad has left the [`RECENT_S`]: it is judged by the last seconds that
 /// hold so many requests, and at least by so many seconds.
-const ENOUGH_TO_BE_BETTER: u64 = 30;
+const ENOUGH_TO_BE_BETTER: u64 = 20;
 const BETTER_S_MIN: usize = 2;
 /// Fewer requests than this in [`RECENT_S`] say nothing.
 const REQUESTS_MIN: u64 = 4;
@@ -256,9 +256,9 @@ mod tests {
                 watch.measured().condition == Condition::Works
             })
         };
-        assert_eq!(seconds_until_works(20), Some(2 + 4), "two seconds tell enough, and it must stay so");
-        assert_eq!(seconds_until_works(6), Some(5 + 4), "where fewer ask, it takes longer");
-        assert_eq!(seconds_until_works(1), Some(10 + 4));
+        assert_eq!(seconds_until_works(20), Some(2 + 3), "two seconds tell enough, and it must stay so");
+        assert_eq!(seconds_until_works(6), Some(4 + 3), "where fewer ask, it takes longer");
+        assert_eq!(seconds_until_works(1), Some(10 + 3));
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
             assert_eq!(second(&mut reading, 30, 600, None), Condition::Stale, "not worse than it was");
         }
         let well = (1..20).find(|_| second(&mut reading, 50, 0, None) == Condition::Works);
-        assert_eq!(well, Some(2 + 4));
+        assert_eq!(well, Some(2 + 3));
         // And where it does not come back, that is told.
         second(&mut reading, 0, 900, Some(Condition::Stale));
         let down = (1..20).find(|_| second(&mut reading, 1, 90, None) == Condition::Down);
