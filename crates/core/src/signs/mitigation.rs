@@ -5,15 +5,6 @@ use core::time::Duration;
 use super::{Evidence, Kind, Signature};
 use crate::{Moment, ServiceId};
 
-/// By what plain evidence is told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plain {
-    /// Largest part of the people of proven standing that it may hit.
-    pub(crate) collateral_max: f32,
-    /// It is about failed sign-ins, where to come later costs a guess nothing.
-    pub(crate) sign_ins: bool,
-}
-
 /// What is done about requests that match. Greater is harsher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -243,11 +234,11 @@ impl Mitigation {
         signature: Signature,
         evidence: Evidence,
         now: Moment,
-        plain: &Plain,
+        collateral_max: f32,
     ) -> Self {
         let mut born = Self::new(service, signature, evidence, now, false);
-        let spares = evidence.collateral <= plain.collateral_max && evidence.persons >= GUARDS[0].1;
-        if !plain.sign_ins && spares && evidence.who_lift >= PLAIN_LIFT_MIN {
+        let spares = evidence.collateral <= collateral_max && evidence.persons >= GUARDS[0].1;
+        if spares && evidence.who_lift >= PLAIN_LIFT_MIN {
             (born.step, born.peak) = (Step::Deprioritise, Step::Deprioritise);
         }
         born

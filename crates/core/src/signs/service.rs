@@ -49,6 +49,16 @@ pub(crate) enum Subject {
     SignIns,
 }
 
+impl Subject {
+    /// Whether a mitigation is for what nothing else is for: the mark of a crowd, and the last resort at sign-ins.
+    fn is_for_the_rest(self, mitigation: &Mitigation) -> bool {
+        match self {
+            Self::Arrivals => !mitigation.tells_who(),
+            Self::SignIns => mitigation.signature.who().is_none(),
+        }
+    }
+}
+
 /// What one tick says of a service, beside the samples.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Doing {
@@ -308,11 +318,10 @@ impl ServiceSigns {
     }
 
     fn follow_hits(&mut self, samples: &[Sample], span_s: f32, weight: f32) {
-        let (others, of_sign_ins) = (self.telling_who(), self.is_of_sign_ins());
+        let (others, subject) = (self.telling_who(), self.subject);
         for m in &mut self.mitigations {
             let hits = samples.iter().filter(|s| s.is_stranger() && m.signature.matches(&s.features));
-            // A last resort, and the mark of a crowd, are for what nothing else is for.
-            let for_the_rest = if of_sign_ins { m.signature.who().is_none() } else { !m.tells_who() };
+            let for_the_rest = subject.is_for_the_rest(m);
             let hits = hits.filter(|s| !for_the_rest || !others.iter().any(|other| other.matches(&s.features)));
             let (mut all, mut failed) = (0.0, 0.0);
             hits.for_each(|s| {

@@ -3,7 +3,7 @@
 use super::{SPAN_ENOUGH, SPANS_S, ServiceSigns, Subject, sign_ins};
 use crate::Moment;
 use crate::signs::miner::{EXCESS_MIN_PER_S, Finding, Scene, measure, mine};
-use crate::signs::mitigation::{COLLATERAL_FACTOR_MAX, Event, Mitigation, Plain, WHO_LIFT_MIN};
+use crate::signs::mitigation::{COLLATERAL_FACTOR_MAX, Event, Mitigation, WHO_LIFT_MIN};
 use crate::signs::{Features, Sample, SignIn};
 
 /// A known signature counts as back from this rate on, and must be so many times the usual.
@@ -52,10 +52,16 @@ impl ServiceSigns {
         let (recent, span_s) = self.lately(now, uncovered);
         let mut findings = self.findings(now, &self.scene(&recent, span_s, elsewhere));
         findings.extend(self.behind_marks(now, elsewhere));
-        let plain = Plain { collateral_max: self.config.collateral_max, sign_ins: self.is_of_sign_ins() };
         for finding in findings {
             if !self.is_forbidden(&finding.signature) {
-                let born = Mitigation::found(self.service, finding.signature, finding.evidence, now, &plain);
+                let (service, Finding { signature, evidence }) = (self.service, finding);
+                let born = match self.subject {
+                    Subject::Arrivals => {
+                        Mitigation::found(service, signature, evidence, now, self.config.collateral_max)
+                    }
+                    // To come later costs a guess nothing.
+                    Subject::SignIns => Mitigation::new(service, signature, evidence, now, false),
+                };
                 self.add(born, born.evidence.rate_per_s, next_id, events);
             }
         }

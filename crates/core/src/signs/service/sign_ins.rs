@@ -59,11 +59,7 @@ impl ServiceSigns {
     /// The signatures that tell who asks and are acted upon.
     pub(super) fn telling_who(&self) -> Vec<Signature> {
         let acted_on = self.mitigations.iter().filter(|m| m.step >= Step::Challenge);
-        let tells_who = |m: &&Mitigation| match self.subject {
-            Subject::Arrivals => m.tells_who(),
-            Subject::SignIns => m.signature.who().is_some(),
-        };
-        acted_on.filter(tells_who).map(|m| m.signature).collect()
+        acted_on.filter(|m| !self.subject.is_for_the_rest(m)).map(|m| m.signature).collect()
     }
 
     /// Whether so much fails that nothing less will do than a pass of every stranger.
