@@ -201,6 +201,12 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
+    /// The words that the page shows; none while the next page is on its way and has no body yet.
+    pub(crate) fn text(&mut self) -> String {
+        let text = self.evaluate("document.body ? document.body.innerText : ''");
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
     /// What axe-core finds wrong with the page as people who do not see it, or can't use a mouse, meet it: WCAG 2.2, A and AA.
     pub(crate) fn barriers(&mut self) -> Vec<String> {
         let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, |home| PathBuf::from(home).join(".cache"));

@@ -39,7 +39,7 @@ fn look(browser: &mut Browser, house: &House, (name, url): (&str, &str), words: 
             let until = Instant::now() + Duration::from_secs(60);
             let visit = loop {
                 let visit = browser.open(url, width, language);
-                let text = browser.evaluate("document.body.innerText").as_str().unwrap_or_default().to_owned();
+                let text = browser.text();
                 if text.contains(wanted) {
                     assert_eq!(visit.status, 503, "{name}");
                     for part in ["+33 1 23 45 67 89", "G-"] {
@@ -72,7 +72,7 @@ fn contracts_are_pages_that_can_be_read() {
     let visit = browser.submit("input[name=password]", "password-0001");
     assert_eq!(visit.status, 503);
     check(&mut browser, &house, "contract-read-only", &visit, "fr", 320);
-    let text = browser.evaluate("document.body.innerText").as_str().unwrap_or_default().to_owned();
+    let text = browser.text();
     assert!(text.contains("consultation seule") && text.contains("Bureau de poste"), "{text}");
 
     house.ordered(&["service", "identity", "shut", "--for", "1h"]);
@@ -80,7 +80,7 @@ fn contracts_are_pages_that_can_be_read() {
     house.ordered(&["service", "portal", "shut", "--for", "1h"]);
     let shut = ["Web site is closed for now", "Site web\u{a0}: service fermé"];
     look(&mut browser, &house, ("contract-shut", &url("portal", "/")), shut);
-    let text = browser.evaluate("document.body.innerText").as_str().unwrap_or_default().to_owned();
+    let text = browser.text();
     assert!(text.contains("Identité numérique") && !text.contains("identity"), "names, no ids: {text}");
     let away = ["Document store is closed for now", "Coffre-fort numérique\u{a0}: service fermé"];
     look(&mut browser, &house, ("contract-away", &url("vault", "/")), away);

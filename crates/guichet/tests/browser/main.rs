@@ -108,7 +108,7 @@ fn check_refusal(browser: &mut Browser, house: &House, (name, service, status): 
         let visit = browser.open(&format!("https://{service}.localhost:{}/", house.https), width, language);
         assert_eq!(visit.status, status, "{name}");
         check(browser, house, name, &visit, language, width);
-        let text = browser.evaluate("document.body.innerText").as_str().unwrap().to_owned();
+        let text = browser.text();
         assert!(text.contains("G-"), "{name}: a reference in {text}");
     }
 }

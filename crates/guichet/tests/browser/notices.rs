@@ -44,8 +44,7 @@ fn wait(browser: &mut Browser, expression: &str) {
         if browser.evaluate(expression) == json!(true) {
             return;
         }
-        let text = browser.evaluate("document.body ? document.body.innerText : ''");
-        assert!(Instant::now() < until, "{expression} did not come: {text}");
+        assert!(Instant::now() < until, "{expression} did not come: {}", browser.text());
         std::thread::sleep(Duration::from_millis(300));
     }
 }
@@ -76,7 +75,7 @@ fn the_status_page_can_be_read_by_everybody_and_tells_when_its_source_is_silent(
     house.estate.signal(Signal::SIGKILL);
     let _ = house.estate.wait(Duration::from_secs(10));
     let until = Instant::now() + PATIENCE;
-    while !browser.evaluate("document.body ? document.body.innerText : ''").to_string().contains("ne répond pas") {
+    while !browser.text().contains("ne répond pas") {
         assert!(Instant::now() < until, "the portal's end was not seen");
         let _ = house.get("portal", "/", &["--max-time", "3"]);
         std::thread::sleep(Duration::from_millis(300));
@@ -89,7 +88,7 @@ fn the_status_page_can_be_read_by_everybody_and_tells_when_its_source_is_silent(
         let own = format!("http://127.0.0.1:{port}/");
         assert!(visit.requests.iter().all(|url| url.starts_with(&own)), "a third party is asked: {:?}", visit.requests);
         look(&mut browser, "notices", &visit, language, width);
-        let text = browser.evaluate("document.body.innerText").as_str().unwrap().to_owned();
+        let text = browser.text();
         for wanted in ["36 39", "Une panne", "Rien n’a été lu."] {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
