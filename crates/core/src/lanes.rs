@@ -1,13 +1,11 @@
 //! Slots towards one upstream pool, with reserved lanes and a short queue.
 //!
 //! Called under a lock that only workers take; what the brain decides comes in as [`Rules`]. The queue is ordered by
-//! priority and first come first served among equals. Every ticket is resolved exactly once: by a `Woken`, or by the
-//! `cancel` that took it back.
-
-use core::cmp::Reverse;
-use std::collections::BTreeMap;
+//! priority and first come first served among equals, with a part of the slots for those who have waited long. Every
+//! ticket is resolved exactly once: by a `Woken`, or by the `cancel` that took it back.
 
 use crate::bounds::QUEUE_PER_SERVICE_MAX;
+use crate::queue::{Flow, Queue};
 use crate::{Criticality, Moment, Priority, Reason, Rules, Standing};
 
 /// A request that asks for a slot.
@@ -90,9 +88,7 @@ pub(crate) fn may_take(
 #[derive(Debug, Default)]
 pub struct Lanes {
     inflight: [u32; Criticality::COUNT],
-    queue: BTreeMap<(Reverse<Priority>, u64), Ask>,
-    tickets: BTreeMap<u64, Priority>,
-    next: u64,
+    queue: Queue,
 }
 
 impl Lanes {
@@ -127,21 +123,17 @@ impl Lanes {
             return Offer::Admit(self.take(ask.criticality));
         }
         let len_max = (rules.queue_len as usize).min(QUEUE_PER_SERVICE_MAX);
-        if len_max == 0 || ask.deadline <= now || self.expects_too_long(ask, now, rules) {
+        if len_max == 0 || ask.deadline <= now || !self.queue.has_hope(ask, &Flow::of(rules, now)) {
             return Offer::Refuse(Reason::Overload);
         }
         while self.queue.len() >= len_max {
-            let Some((&(Reverse(worst), seq), _)) = self.queue.last_key_value() else { break };
+            let Some((ticket, worst)) = self.queue.worst() else { break };
             if ask.priority <= worst {
                 return Offer::Refuse(Reason::Overload);
             }
-            self.drop_waiting((Reverse(worst), seq), Reason::Displaced, out);
+            self.drop_waiting(ticket, Reason::Displaced, out);
         }
-        let seq = self.next;
-        self.next += 1;
-        self.queue.insert((Reverse(ask.priority), seq), *ask);
-        self.tickets.insert(seq, ask.priority);
-        Offer::Wait(Ticket(seq))
+        Offer::Wait(self.queue.insert(ask, now))
     }
 
     /// Gives a slot back, and lets the next ones in.
@@ -154,29 +146,19 @@ impl Lanes {
     /// Takes a waiting request back. False if it was resolved already: then its `Woken` is on the way, and a slot in it
     /// must be released.
     pub fn cancel(&mut self, ticket: Ticket, now: Moment, rules: &Rules, out: &mut Woken) -> bool {
-        let Some(priority) = self.tickets.remove(&ticket.0) else { return false };
-        self.queue.remove(&(Reverse(priority), ticket.0));
-        self.pump(now, rules, out);
-        true
+        let waited = self.queue.remove(ticket);
+        if waited {
+            self.pump(now, rules, out);
+        }
+        waited
     }
 
     /// Sheds what can no longer meet its deadline or has fallen under a risen threshold, and lets in what a raised
     /// limit allows. To be called every few milliseconds while anyone waits.
     pub fn sweep(&mut self, now: Moment, rules: &Rules, out: &mut Woken) {
-        let mut ahead = 0_u32;
-        let mut shed = Vec::new();
-        for (&key, ask) in &self.queue {
-            let under = !ask.by_share && !passes(ask, rules);
-            if under {
-                shed.push((key, rules.refusal(ask.standing)));
-            } else if ask.deadline <= now || now.after(wait_for(ahead, rules)) > ask.deadline {
-                shed.push((key, Reason::QueueTimeout));
-            } else {
-                ahead += 1;
-            }
-        }
-        for (key, reason) in shed {
-            self.drop_waiting(key, reason, out);
+        let under = |ask: &Ask| (!ask.by_share && !passes(ask, rules)).then(|| rules.refusal(ask.standing));
+        for (ticket, reason) in self.queue.hopeless(&Flow::of(rules, now), Reason::QueueTimeout, under) {
+            self.drop_waiting(ticket, reason, out);
         }
         self.pump(now, rules, out);
     }
@@ -186,37 +168,27 @@ impl Lanes {
         Slot { lane }
     }
 
-    /// Lets in the best of those waiting while a slot is free for them. Criticality leads the priority, and a lane
-    /// that is barred to the best is barred to all behind it, so only the head needs looking at.
+    /// Lets in the first of those waiting while a slot is free for it. Criticality leads, and a lane that is barred to
+    /// the first is barred to all behind it, so only the first needs looking at.
     fn pump(&mut self, now: Moment, rules: &Rules, out: &mut Woken) {
-        while let Some((&key, ask)) = self.queue.first_key_value() {
-            let (deadline, lane) = (ask.deadline, ask.criticality);
-            if deadline < now {
-                self.drop_waiting(key, Reason::QueueTimeout, out);
-            } else if may_take(&self.inflight, lane, rules.limit, &rules.floors) {
-                self.queue.remove(&key);
-                self.tickets.remove(&key.1);
-                let slot = self.take(lane);
-                out.push((Ticket(key.1), Wake::Admit(slot)));
+        let flow = Flow::of(rules, now);
+        while let Some((ticket, ask)) = self.queue.first(&flow) {
+            if ask.deadline < now {
+                self.drop_waiting(ticket, Reason::QueueTimeout, out);
+            } else if may_take(&self.inflight, ask.criticality, rules.limit, &rules.floors) {
+                self.queue.admit(ticket);
+                let slot = self.take(ask.criticality);
+                out.push((ticket, Wake::Admit(slot)));
             } else {
                 break;
             }
         }
     }
 
-    fn drop_waiting(&mut self, key: (Reverse<Priority>, u64), reason: Reason, out: &mut Woken) {
-        if self.queue.remove(&key).is_some() {
-            self.tickets.remove(&key.1);
-            out.push((Ticket(key.1), Wake::Refuse(reason)));
+    fn drop_waiting(&mut self, ticket: Ticket, reason: Reason, out: &mut Woken) {
+        if self.queue.remove(ticket) {
+            out.push((ticket, Wake::Refuse(reason)));
         }
-    }
-
-    fn expects_too_long(&self, ask: &Ask, now: Moment, rules: &Rules) -> bool {
-        if rules.capacity_per_s <= 0.0 {
-            return false;
-        }
-        let ahead = self.queue.range(..=(Reverse(ask.priority), u64::MAX)).count() as u32;
-        now.after(wait_for(ahead, rules)) > ask.deadline
     }
 }
 
@@ -225,12 +197,4 @@ fn passes(ask: &Ask, rules: &Rules) -> bool {
     ask.standing == Standing::Partner
         || ask.criticality == Criticality::Critical
         || rules.tier(ask.standing).opens(ask.pace_bucket, ask.lot)
-}
-
-/// How long `ahead` requests take to get in, at the measured capacity; nothing if that is not known.
-fn wait_for(ahead: u32, rules: &Rules) -> core::time::Duration {
-    if rules.capacity_per_s <= 0.0 {
-        return core::time::Duration::ZERO;
-    }
-    core::time::Duration::from_secs_f32((ahead as f32 / rules.capacity_per_s).min(3600.0))
 }

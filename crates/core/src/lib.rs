@@ -21,6 +21,7 @@ mod node;
 mod posture;
 mod priority;
 mod prompt;
+mod queue;
 mod reason;
 mod retry;
 pub mod room;

@@ -2,6 +2,7 @@
 
 mod model;
 
+use guichet_core::signs::{self, Dimension, InForce, Signature};
 use guichet_core::{
     Ask, Criticality, Lanes, Moment, Offer, Priority, Reason, Rules, Standing, Ticket, TierRule, Wake, Woken,
 };
@@ -122,4 +123,104 @@ fn a_falling_limit_admits_nobody_until_it_has_drained() {
         }
         lanes.release(slots.pop().expect("held"), Moment(0), &fallen, &mut out);
     }
+}
+
+/// Gives a slot back once; who got the next one.
+fn hand_on(lanes: &mut Lanes, slot: guichet_core::Slot, now: Moment, rules: &Rules) -> (Ticket, guichet_core::Slot) {
+    let mut out = Woken::new();
+    lanes.release(slot, now, rules, &mut out);
+    match out.pop() {
+        Some((ticket, Wake::Admit(slot))) if out.is_empty() => (ticket, slot),
+        other => panic!("{other:?}, then {out:?}"),
+    }
+}
+
+#[test]
+fn of_sixteen_slots_one_goes_to_who_has_waited_half_its_time_if_it_is_light_and_not_suspect() {
+    use Criticality::Ordinary;
+    let rules = Rules { queue_len: 64, ..Rules::open(1) };
+    let (mut lanes, mut out) = (Lanes::new(), Woken::new());
+    let Offer::Admit(mut slot) = lanes.offer(&ask(Ordinary, Standing::Known, 0), Moment(0), &rules, &mut out) else {
+        panic!("a free slot")
+    };
+    let first = wait(&mut lanes, &ask(Ordinary, Standing::Newcomer, 0), &rules, &mut out);
+    let second = wait(&mut lanes, &ask(Ordinary, Standing::Newcomer, 0), &rules, &mut out);
+    let mut never = vec![
+        wait(&mut lanes, &ask(Ordinary, Standing::Suspect, 0), &rules, &mut out),
+        wait(&mut lanes, &ask(Ordinary, Standing::Newcomer, 40), &rules, &mut out),
+    ];
+    // Better ones keep coming. The deadline is at 1 s: before half of it, nobody has a turn.
+    let mut order = Vec::new();
+    for now in [Moment(499_999), Moment(500_000)] {
+        for _ in 0..20 {
+            never.push(wait(&mut lanes, &ask(Ordinary, Standing::Anonymous, 0), &rules, &mut out));
+            let (ticket, next) = hand_on(&mut lanes, slot, now, &rules);
+            order.push(ticket);
+            slot = next;
+        }
+    }
+    let turns: Vec<_> = order.iter().enumerate().filter(|(_, ticket)| !never.contains(ticket)).collect();
+    assert_eq!(turns, [(20, &first), (36, &second)], "a turn at once when one is due, then every sixteenth");
+    lanes.release(slot, Moment(500_000), &rules, &mut out);
+}
+
+#[test]
+fn while_attackers_are_about_all_slots_go_by_priority() {
+    let signature = Signature::single(Dimension::Tls, 7);
+    let found =
+        InForce { id: 1, signature, step: signs::Step::Refuse, tells_who: true, challenges: true, sign_ins: false };
+    let rules = Rules { queue_len: 64, mitigations: [found].into(), ..Rules::open(1) };
+    let (mut lanes, mut out) = (Lanes::new(), Woken::new());
+    let known = ask(Criticality::Ordinary, Standing::Known, 0);
+    let Offer::Admit(mut slot) = lanes.offer(&known, Moment(0), &rules, &mut out) else { panic!("a free slot") };
+    let newcomer = wait(&mut lanes, &ask(Criticality::Ordinary, Standing::Newcomer, 0), &rules, &mut out);
+    for _ in 0..40 {
+        let _better = wait(&mut lanes, &known, &rules, &mut out);
+        let (ticket, next) = hand_on(&mut lanes, slot, Moment(900_000), &rules);
+        assert_ne!(ticket, newcomer);
+        slot = next;
+    }
+    lanes.release(slot, Moment(900_000), &rules, &mut out);
+}
+
+#[test]
+fn no_turn_overtakes_criticality() {
+    let rules = Rules { queue_len: 64, ..Rules::open(1) };
+    let (mut lanes, mut out) = (Lanes::new(), Woken::new());
+    let known = ask(Criticality::Ordinary, Standing::Known, 0);
+    let Offer::Admit(mut slot) = lanes.offer(&known, Moment(0), &rules, &mut out) else { panic!("a free slot") };
+    let low = wait(&mut lanes, &ask(Criticality::Ordinary, Standing::Newcomer, 0), &rules, &mut out);
+    for _ in 0..20 {
+        let high = wait(&mut lanes, &ask(Criticality::Important, Standing::Newcomer, 0), &rules, &mut out);
+        let (ticket, next) = hand_on(&mut lanes, slot, Moment(900_000), &rules);
+        assert_eq!(ticket, high);
+        slot = next;
+    }
+    let (ticket, slot) = hand_on(&mut lanes, slot, Moment(900_000), &rules);
+    assert_eq!(ticket, low);
+    lanes.release(slot, Moment(900_000), &rules, &mut out);
+}
+
+#[test]
+fn who_can_be_in_time_by_its_turn_is_not_swept() {
+    // 16 a second: one turn. Behind 30 better ones it would be too late by priority alone.
+    let rules = Rules { queue_len: 64, capacity_per_s: 16.0, ..Rules::open(0) };
+    let (mut lanes, mut out) = (Lanes::new(), Woken::new());
+    let long = |standing| Ask { deadline: Moment(2_000_000), ..ask(Criticality::Ordinary, standing, 0) };
+    let light = wait(&mut lanes, &long(Standing::Newcomer), &rules, &mut out);
+    let heavy = Ask {
+        pace_bucket: 40,
+        priority: Priority::new(Criticality::Ordinary, Standing::Newcomer, 40, 0),
+        ..long(Standing::Newcomer)
+    };
+    let heavy = wait(&mut lanes, &heavy, &rules, &mut out);
+    for _ in 0..30 {
+        let _better =
+            wait(&mut lanes, &Ask { deadline: Moment(9_000_000), ..long(Standing::Session) }, &rules, &mut out);
+    }
+    lanes.sweep(Moment(500_000), &rules, &mut out);
+    assert_eq!(std::mem::take(&mut out), [(heavy, Wake::Refuse(Reason::QueueTimeout))]);
+    // Its turn comes at 1 s; when it has not come by the end, it is late.
+    lanes.sweep(Moment(2_000_000), &rules, &mut out);
+    assert_eq!(std::mem::take(&mut out), [(light, Wake::Refuse(Reason::QueueTimeout))]);
 }
