@@ -1,8 +1,8 @@
 //! The waiting room: who may enter when more people of good standing come than a service can take.
 //!
 //! It opens by itself, and nobody is refused for being many. Whoever comes gets a place: a point on a line of virtual
-//! time. Those who come within the first seconds are shuffled over them, since at the opening nobody was first; later
-//! ones stand where they came. The front of the line moves on as fast as the service has room for more people. The core
+//! time. Those who come within the first seconds are shuffled over what is left of them, since at the opening nobody was
+//! first; later ones stand where they came. The front of the line moves on as fast as the service has room for more people. The core
 //! knows only how many places were given out for each second of the line, never to whom: memory does not grow with
 //! those who wait.
 
@@ -44,7 +44,12 @@ impl RoomRules {
     pub fn place(&self, now: Moment, lot: u16) -> Place {
         let since_ms = now.since(self.opened).as_millis() as u64;
         let shuffle_ms = ROOM_SHUFFLE_S * 1000;
-        if since_ms < shuffle_ms { u64::from(lot) * shuffle_ms / 65_536 } else { since_ms }
+        if since_ms >= shuffle_ms {
+            return since_ms;
+        }
+        // Behind those who were let in meanwhile, among those who stand.
+        let from_ms = self.front + 1;
+        from_ms + u64::from(lot) * shuffle_ms.saturating_sub(from_ms) / 65_536
     }
 
     /// Whether whoever holds this place may enter.
@@ -103,6 +108,8 @@ impl RoomCounts {
 pub(crate) struct Crowding {
     /// More light strangers come than the service has room for.
     pub(crate) crowded: bool,
+    /// Part of all requests of this tick that nobody had room for, those of attackers aside.
+    pub(crate) turned_away: f32,
     /// What they and those of standing ask beyond what it can take, as a part of that; below 0 where it can take more.
     pub(crate) excess: f32,
     /// Part of what it can take that those of standing ask now.
@@ -118,6 +125,11 @@ const OPEN_AFTER: Duration = Duration::from_secs(4);
 /// And so much must have come beyond what the service can do, in seconds of all it does: a crowd that is little too large,
 /// or soon over, is served sooner by queueing for a moment than by waiting for its turn.
 const OPEN_OWED_S: f32 = 4.0;
+/// It opens after this long already where queueing is no help any more: so large a part of all is turned away.
+const OPEN_TURNED_AWAY_AFTER: Duration = Duration::from_secs(1);
+const OPEN_TURNED_AWAY: f32 = 0.1;
+/// Time constant of that part.
+const TURNED_AWAY_S: f32 = 0.5;
 const CLOSE_AFTER: Duration = Duration::from_secs(5);
 /// Requests of one visit, as a first guess at how many people a second the service can take.
 const REQUESTS_PER_VISIT: f32 = 6.0;
@@ -127,7 +139,7 @@ const CUT: f32 = 0.8;
 const CUT_SHOWS_AFTER: Duration = Duration::from_secs(9);
 /// Else it grows by so much a second, times what is missing to the use that is aimed at.
 const USED_AIM: f32 = 0.7;
-const FOLLOW_PER_S: f32 = 0.1;
+const FOLLOW_PER_S: f32 = 0.3;
 /// Time constant of the rate that is told to those who wait.
 const TOLD_S: f32 = 10.0;
 
@@ -138,6 +150,8 @@ pub(crate) struct RoomWatch {
     crowded_since: Option<Moment>,
     /// What came beyond what the service can do since then, in seconds of all it does.
     owed_s: f32,
+    turned_away: f32,
+    turned_away_since: Option<Moment>,
 }
 
 #[derive(Clone, Debug)]
@@ -178,18 +192,25 @@ impl RoomWatch {
             None => {
                 let since = *self.crowded_since.get_or_insert(now);
                 self.owed_s = (self.owed_s + crowding.excess * span_s).max(0.0);
+                let weight = 1.0 - (-span_s / TURNED_AWAY_S).exp();
+                self.turned_away += (crowding.turned_away - self.turned_away) * weight;
+                let too_much = now.since(since) >= OPEN_AFTER && self.owed_s >= OPEN_OWED_S;
+                self.turned_away_since =
+                    (self.turned_away >= OPEN_TURNED_AWAY).then(|| self.turned_away_since.unwrap_or(now));
+                let no_help = self.turned_away_since.is_some_and(|since| now.since(since) >= OPEN_TURNED_AWAY_AFTER);
                 if !crowding.crowded {
                     (self.crowded_since, self.owed_s) = (None, 0.0);
-                } else if now.since(since) >= OPEN_AFTER && self.owed_s >= OPEN_OWED_S {
+                } else if too_much || no_help {
                     self.open = Some(Open::new(now, crowding));
                 }
             }
             Some(open) => {
                 open.take(now, counts);
+                // At first the service is full of those who were there before.
                 if open.since_ms(now) >= ROOM_SHUFFLE_S * 1000 {
                     open.follow(now, span_s, crowding);
-                    open.advance(now, span_s);
                 }
+                open.advance(now, span_s, crowding.full);
                 if open.is_over(now, crowding) {
                     *self = Self::default();
                 }
@@ -250,10 +271,10 @@ impl Open {
         self.rate_per_s = self.rate_per_s.clamp(0.2, crowding.capacity_per_s.max(1.0));
     }
 
-    /// Lets the next ones in.
-    fn advance(&mut self, now: Moment, span_s: f32) {
+    /// Lets the next ones in; nobody while the service is full, however slow the rate is to follow that.
+    fn advance(&mut self, now: Moment, span_s: f32, full: bool) {
         let since_ms = self.since_ms(now);
-        let mut left = self.rate_per_s * span_s;
+        let mut left = if full { 0.0 } else { self.rate_per_s * span_s };
         let mut let_in = 0.0;
         while left > 0.0 && self.front < since_ms {
             let second_end = (self.line_from_s + 1) * 1000;
@@ -312,7 +333,7 @@ mod tests {
 
     fn crowding(crowded: bool, full: bool) -> Crowding {
         let (used, excess) = if full { (1.0, 1.5) } else { (0.3, -0.2) };
-        Crowding { crowded, excess, used, full, capacity_per_s: 60.0 }
+        Crowding { crowded, turned_away: 0.0, excess, used, full, capacity_per_s: 60.0 }
     }
 
     /// A room that opened at 2,000 ms.
@@ -357,10 +378,41 @@ mod tests {
     }
 
     #[test]
+    fn it_opens_sooner_where_queueing_is_no_help_and_not_where_few_are_turned_away() {
+        let opens_at_tick = |turned_away| {
+            let mut room = RoomWatch::default();
+            let crowd = Crowding { turned_away, excess: 0.2, ..crowding(true, true) };
+            (0..150_u64).find(|tick| {
+                room.tick(at(60_000 + tick * 100), TICK, &RoomCounts::default(), &crowd);
+                room.rules().is_some()
+            })
+        };
+        assert_eq!(opens_at_tick(0.05), None, "a moment later it fits");
+        assert_eq!(opens_at_tick(0.3), Some(12), "after a second, once that is sure");
+    }
+
+    #[test]
+    fn nobody_enters_while_the_service_is_full() {
+        let mut room = opened();
+        let rules = room.rules().expect("open");
+        let mut counts = RoomCounts::default();
+        (0..200_u32).for_each(|n| counts.note(rules.place(at(2_100), (n * 300) as u16)));
+        for tick in 21..60 {
+            room.tick(at(tick * 100), TICK, &counts, &crowding(true, true));
+            counts = RoomCounts::default();
+        }
+        assert_eq!(room.rules().expect("open").front, 0);
+        for tick in 60..70 {
+            room.tick(at(tick * 100), TICK, &counts, &crowding(true, false));
+        }
+        assert!(room.rules().expect("open").front > 0);
+    }
+
+    #[test]
     fn those_of_the_opening_are_shuffled_and_later_ones_come_in_their_order() {
         let room = opened().rules().expect("open");
         let early = at(2_100);
-        assert_eq!(room.place(early, 0), 0);
+        assert_eq!(room.place(early, 0), 1, "nobody enters on arrival");
         assert!(room.place(early, 65_535) < ROOM_SHUFFLE_S * 1000);
         assert_eq!(room.place(early, 500), room.place(at(4_000), 500), "many tabs draw the same lot");
         let late = at(2_000 + ROOM_SHUFFLE_S * 1000 + 300);

@@ -136,7 +136,7 @@ fn hand_on(lanes: &mut Lanes, slot: guichet_core::Slot, now: Moment, rules: &Rul
 }
 
 #[test]
-fn of_sixteen_slots_one_goes_to_who_has_waited_half_its_time_if_it_is_light_and_not_suspect() {
+fn of_eight_slots_one_goes_to_who_has_waited_half_its_time_if_it_is_light_and_not_suspect() {
     use Criticality::Ordinary;
     let rules = Rules { queue_len: 64, ..Rules::open(1) };
     let (mut lanes, mut out) = (Lanes::new(), Woken::new());
@@ -160,7 +160,7 @@ fn of_sixteen_slots_one_goes_to_who_has_waited_half_its_time_if_it_is_light_and_
         }
     }
     let turns: Vec<_> = order.iter().enumerate().filter(|(_, ticket)| !never.contains(ticket)).collect();
-    assert_eq!(turns, [(20, &first), (36, &second)], "a turn at once when one is due, then every sixteenth");
+    assert_eq!(turns, [(20, &first), (28, &second)], "a turn at once when one is due, then every eighth");
     lanes.release(slot, Moment(500_000), &rules, &mut out);
 }
 
@@ -203,7 +203,7 @@ fn no_turn_overtakes_criticality() {
 
 #[test]
 fn who_can_be_in_time_by_its_turn_is_not_swept() {
-    // 16 a second: one turn. Behind 30 better ones it would be too late by priority alone.
+    // 16 a second: two turns. Behind 30 better ones it would be too late by priority alone.
     let rules = Rules { queue_len: 64, capacity_per_s: 16.0, ..Rules::open(0) };
     let (mut lanes, mut out) = (Lanes::new(), Woken::new());
     let long = |standing| Ask { deadline: Moment(2_000_000), ..ask(Criticality::Ordinary, standing, 0) };

@@ -18,10 +18,10 @@ fn seeds() -> Vec<u64> {
     }
 }
 
-fn play(name: &str, seed: u64) -> (Scenario, Report) {
+fn play(name: &str, nodes: u64, seed: u64) -> (Scenario, Report) {
     let scenario = Scenario::named(name, SOURCES, SECONDS, FLOOD_PER_S).expect("the name is one of SCENARIOS");
     let mut report = Report::default();
-    for node in 0..NODES {
+    for node in 0..nodes {
         report.merge(&play_node(&scenario, node, seed));
     }
     (scenario, report)
@@ -33,8 +33,12 @@ fn at(scenario: &Scenario, name: &str) -> usize {
 
 /// What must hold in every scenario, and these least goodputs in steady attack (an oracle would serve all of them).
 fn check(name: &str, least: &[(&str, f64)]) {
+    check_on(name, NODES, least);
+}
+
+fn check_on(name: &str, nodes: u64, least: &[(&str, f64)]) {
     for seed in seeds() {
-        let (scenario, report) = play(name, seed);
+        let (scenario, report) = play(name, nodes, seed);
         let place = || format!("{name}, SEED={seed}:\n{}", report.table(&scenario));
         assert!(report.broken.is_empty(), "{:?} in {}", report.broken, place());
         for critical in ["rails", "emergency"] {
@@ -91,7 +95,8 @@ fn an_attack_that_changes_its_sources_every_ten_seconds() {
 
 #[test]
 fn a_session_that_floods_is_cut_and_the_others_are_untouched() {
-    check("session", &[("sessions", 0.999), ("regulars", 0.99), ("newcomers", 0.99)]);
+    // More nodes: on three, one request in a hundred of the onset is all that is allowed, and chance alone takes one.
+    check_on("session", 4 * NODES, &[("sessions", 0.999), ("regulars", 0.99), ("newcomers", 0.99)]);
 }
 
 /// Several attacks at once, one of which turns for ten seconds into hundreds of fresh sources at a human pace: until they
@@ -105,7 +110,7 @@ fn several_attacks_at_once() {
 #[test]
 fn a_crowd_is_not_an_attack() {
     check("crowd", &[("sessions", 0.999), ("regulars", 0.95)]);
-    let (scenario, report) = play("crowd", 1);
+    let (scenario, report) = play("crowd", NODES, 1);
     let good: u64 = scenario
         .populations
         .iter()
@@ -195,7 +200,7 @@ fn an_attacker_who_changes_tools_sources_and_targets_every_ten_seconds_is_follow
 fn stuffing_of_sign_ins_is_found_where_nothing_is_pressed() {
     check("stuffing", &[("sessions", 0.999), ("regulars", 0.999), ("newcomers", 0.999)]);
     for seed in seeds() {
-        let (scenario, report) = play("stuffing", seed);
+        let (scenario, report) = play("stuffing", NODES, seed);
         let served = report.goodput(at(&scenario, "stuffing"), Phase::Attack);
         assert!(served < 0.5, "SEED={seed}: {}", report.table(&scenario));
     }
@@ -205,7 +210,7 @@ fn stuffing_of_sign_ins_is_found_where_nothing_is_pressed() {
 #[test]
 fn an_allowed_client_is_never_mitigated() {
     for seed in seeds() {
-        let (scenario, report) = play("allowed", seed);
+        let (scenario, report) = play("allowed", NODES, seed);
         let feeds = at(&scenario, "feeds");
         for phase in Phase::ALL {
             let refused = report.counts.get(&(feeds, phase)).map(|count| count.refused.clone()).unwrap_or_default();
@@ -222,7 +227,7 @@ fn an_allowed_client_is_never_mitigated() {
 fn no_mitigation_turns_a_crowd_away_and_false_refusals_are_one_in_a_thousand_at_most() {
     for seed in seeds().into_iter().take(2) {
         for name in SCENARIOS {
-            let (scenario, report) = play(name, seed);
+            let (scenario, report) = play(name, NODES, seed);
             if name.starts_with("crowd") {
                 assert!(report.harshest() <= Step::Deprioritise, "SEED={seed}: {}", report.table(&scenario));
             }

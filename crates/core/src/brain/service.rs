@@ -16,6 +16,8 @@ const PRESSED_HOLD: Duration = Duration::from_secs(2);
 const ELEVATED_HOLD: Duration = Duration::from_secs(8);
 /// More is let to the lanes than the upstream can do: their queue sorts by priority what the thresholds let through.
 const GAIN_MIN: f32 = 1.2;
+/// It begins here, and stays while the queue takes what is over: a crowd a little too big for a moment only waits.
+const GAIN_START: f32 = 1.5;
 const GAIN_MAX: f32 = 8.0;
 /// Sources of these buckets ask no more than a person does who reads: up to 1.25 requests a second.
 const LIGHT_BUCKETS: usize = 5;
@@ -65,7 +67,7 @@ impl ServiceBrain {
             pressed_at: Moment(0),
             capacity_per_s: 0.0,
             throughput_per_s: 0.0,
-            gain: GAIN_MIN,
+            gain: GAIN_START,
             demand: DemandHistogram::default(),
             calm: DemandHistogram::default(),
             calm_requests: 0,
@@ -82,8 +84,9 @@ impl ServiceBrain {
         let saturated = seen.queued.mean >= 0.2 || seen.lanes_refused > 0 || seen.inflight.mean >= 0.9 * limit as f32;
         self.follow_demand(seen, offered, span_s);
         self.follow_capacity(seen, span_s, saturated);
-        let overloaded = self.overloaded(seen, offered, saturated);
-        self.follow_pressure(now, overloaded);
+        let crammed = self.crammed(seen, offered);
+        let far_over = self.capacity_per_s > 0.0 && self.demand.total() > 1.3 * self.capacity_per_s;
+        self.follow_pressure(now, crammed || saturated && far_over);
         if self.pressure == Pressure::Calm && !saturated {
             self.learn_calm(seen, offered, span_s);
         }
@@ -95,12 +98,13 @@ impl ServiceBrain {
             inflight: seen.inflight,
             queued_max: seen.queued.max,
         });
-        self.decide(saturated);
+        self.decide(saturated, crammed);
         if self.config.waiting_room {
             // Who comes after those of standing gives way to them: only these count as a use of the service.
             let used = self.demand_before() / self.capacity_per_s.max(1e-3);
             let crowding = Crowding {
                 crowded: self.pressure == Pressure::Pressed && self.is_crowded(),
+                turned_away: seen.turned_away as f32 / offered.max(1) as f32,
                 excess: self.light_excess(),
                 used,
                 full: saturated && used > USED_FULL,
@@ -138,18 +142,17 @@ impl ServiceBrain {
         }
     }
 
-    fn overloaded(&self, seen: &ServiceWindow, offered: u32, saturated: bool) -> bool {
+    /// Whether the queue can't take what comes.
+    fn crammed(&self, seen: &ServiceWindow, offered: u32) -> bool {
         let turned_away = seen.lanes_refused + seen.lanes_shed;
-        turned_away >= 2.max(offered / 200)
-            || seen.queued.mean >= 0.5 * self.config.queue_len as f32
-            || (saturated && self.capacity_per_s > 0.0 && self.demand.total() > 1.3 * self.capacity_per_s)
+        turned_away >= 2.max(offered / 200) || seen.queued.mean >= 0.5 * self.config.queue_len as f32
     }
 
     fn follow_pressure(&mut self, now: Moment, overloaded: bool) {
         let demand_over = self.pressure == Pressure::Pressed && self.demand.total() > 0.9 * self.capacity_per_s;
         if overloaded || demand_over {
             if self.pressure != Pressure::Pressed {
-                self.gain = GAIN_MIN;
+                self.gain = GAIN_START;
             }
             (self.pressure, self.pressed_at) = (Pressure::Pressed, now);
             return;
@@ -200,14 +203,18 @@ impl ServiceBrain {
         self.calm_pace_p999.clamp(PACE_HUMAN_MIN, PACE_HUMAN_MAX)
     }
 
-    fn decide(&mut self, saturated: bool) {
+    fn decide(&mut self, saturated: bool, crammed: bool) {
         if self.pressure != Pressure::Pressed {
             self.tiers = [TierRule::OPEN; Standing::COUNT];
             return;
         }
         // The lanes have room although some are held back: the capacity was thought too small. Probing upwards lets
         // more of the lowest in, never anyone before those above.
-        self.gain = if saturated { (self.gain * 0.9).max(GAIN_MIN) } else { (self.gain * 1.1).min(GAIN_MAX) };
+        self.gain = match (saturated, crammed) {
+            (_, true) => (self.gain * 0.9).max(GAIN_MIN),
+            (true, false) => self.gain.min(GAIN_START),
+            (false, false) => (self.gain * 1.1).min(GAIN_MAX),
+        };
         let budget = self.capacity_per_s * self.gain;
         self.tiers = if self.demand.total() <= budget {
             [TierRule::OPEN; Standing::COUNT]
