@@ -99,6 +99,10 @@ impl Looks<'_> {
         agent_of(&self.head.headers).0
     }
 
+    fn route(&self) -> &str {
+        self.class.route().map_or("(none)", |route| &route.path)
+    }
+
     fn of_connection(&self) -> ConnectionSigns {
         *self.connection.signs.get_or_init(|| ConnectionSigns {
             tls: self.connection.tls.as_ref().map_or(0, |tls| self.hash.of(Dimension::Tls, tls.ja4.as_bytes())),
@@ -137,7 +141,8 @@ impl Looks<'_> {
 
     fn wanted(&self, features: &mut Features) {
         features.set(Dimension::Method, self.hash.of(Dimension::Method, self.head.method.as_str().as_bytes()));
-        features.set(Dimension::Route, self.class.route_position.map_or(u32::MAX, |position| 1 + position as u32));
+        // By its path: a position would be another route at another service, under the same words.
+        features.set(Dimension::Route, self.hash.of(Dimension::Route, self.route().as_bytes()));
         let mut path = self.hash.begin(Dimension::Path);
         segments(self.head.uri.path()).for_each(|segment| path.add(segment.as_bytes()));
         features.set(Dimension::Path, path.value());
@@ -168,7 +173,7 @@ impl Looks<'_> {
                 Some(format!("{name} {version}"))
             }
             Dimension::Method => Some(self.head.method.to_string()),
-            Dimension::Route => Some(self.class.route().map_or("(none)", |route| &route.path).to_owned()),
+            Dimension::Route => Some(self.route().to_owned()),
             Dimension::Path => {
                 let mut text: String = segments(self.head.uri.path()).flat_map(|segment| ["/", segment]).collect();
                 if text.is_empty() {
@@ -222,7 +227,7 @@ pub(super) fn prefix_value(hash: FeatureHash, dimension: Dimension, prefix: IpNe
 /// What can be given for it.
 pub fn value_of(hash: FeatureHash, dimension: Dimension, words: &str) -> Result<u32, String> {
     match dimension {
-        Dimension::Tls | Dimension::Http2 | Dimension::Agent | Dimension::Method => {
+        Dimension::Tls | Dimension::Http2 | Dimension::Agent | Dimension::Method | Dimension::Route => {
             Ok(hash.of(dimension, words.as_bytes()))
         }
         Dimension::AgentVersion => {
@@ -267,7 +272,7 @@ pub fn value_of(hash: FeatureHash, dimension: Dimension, words: &str) -> Result<
             number.ok_or_else(|| "the number of an autonomous system, as in AS64500".to_owned())
         }
         Dimension::Country => country_value(words).ok_or_else(|| "two letters of a country, as in FR".to_owned()),
-        Dimension::Route | Dimension::Ending => Err("nothing yet: use another dimension".to_owned()),
+        Dimension::Ending => Err("nothing yet: use another dimension".to_owned()),
     }
 }
 
