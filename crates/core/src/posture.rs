@@ -109,6 +109,8 @@ pub struct Rules {
     pub samples_per_tick: u32,
     /// The waiting room, while it is open.
     pub room: Option<RoomRules>,
+    /// Whether the waiting room is about to open: strangers who find no room are better asked to stay than turned away.
+    pub room_soon: bool,
 }
 
 impl Rules {
@@ -132,6 +134,7 @@ impl Rules {
             mitigations: Arc::new([]),
             samples_per_tick: 0,
             room: None,
+            room_soon: false,
         }
     }
 

@@ -185,6 +185,11 @@ impl RoomWatch {
         })
     }
 
+    /// Whether it is about to open: too many are turned away, and a crowd seems to be why.
+    pub(crate) const fn is_soon(&self) -> bool {
+        self.open.is_none() && self.crowded_since.is_some() && self.turned_away_since.is_some()
+    }
+
     /// Takes in what was counted and moves the front on.
     pub(crate) fn tick(&mut self, now: Moment, span: Duration, counts: &RoomCounts, crowding: &Crowding) {
         let span_s = span.as_secs_f32();
@@ -383,7 +388,9 @@ mod tests {
             let mut room = RoomWatch::default();
             let crowd = Crowding { turned_away, excess: 0.2, ..crowding(true, true) };
             (0..150_u64).find(|tick| {
+                let said = room.is_soon();
                 room.tick(at(60_000 + tick * 100), TICK, &RoomCounts::default(), &crowd);
+                assert!(room.rules().is_none() || said, "that it opens is known before");
                 room.rules().is_some()
             })
         };

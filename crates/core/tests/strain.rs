@@ -37,7 +37,7 @@ impl Node {
         window.span = TICK;
         (0..5).for_each(|_| window.lateness.note(Duration::from_micros(late_us)));
         let seen = &mut window.services[0];
-        (seen.completed, seen.completed_cost) = (100, 100.0);
+        (seen.completed, seen.completed_cost) = (300, 300.0);
         for (count, is_flood) in [(2, false), (flood_per_s / 10, true)] {
             for _ in 0..count {
                 let source = 1 + self.rng.below(1 << 20) as u32;

@@ -300,7 +300,8 @@ fn config_text(arguments: &DemoArgs, dir: &Path) -> String {
         // The demo lets a visitor look at the critical services too; drills reach them as partners only.
         let _ = write!(
             text,
-            "\n[upstream.{name}]\nservers = [\"127.0.0.1:{port}\"]\n\n\
+            "\n[upstream.{name}]\nservers = [\"127.0.0.1:{port}\"]\n\
+             health = {{ path = \"/health\", interval_ms = 1000, timeout_ms = 500 }}\n\n\
              [service.{name}]\nhosts = [\"{name}.localhost\"]\nupstream = \"{name}\"\ncriticality = \"{criticality}\"\n"
         );
         if !matches!(*name, "rails" | "counter" | "parcels") {

@@ -187,7 +187,7 @@ pub(crate) const WHO_LIFT_MIN: f32 = 3.0;
 /// A mark of who asks with this lift that hits nobody of proven standing needs no watching before it comes after others.
 const PLAIN_LIFT_MIN: f32 = 10.0;
 /// A mitigated flood above this part of the capacity is worth turning away earlier.
-const LOAD_FACTOR: f32 = 0.5;
+const LOAD_FACTOR: f32 = 0.2;
 /// So is one of this many connections a second on a node whose processors are full, where the ClientHello tells it: to
 /// refuse by that costs a sixth of the handshake and the page that a milder step costs.
 const HANDSHAKES_PER_S: f32 = 30.0;

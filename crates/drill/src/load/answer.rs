@@ -16,6 +16,8 @@ pub(crate) struct Answer {
     pub(crate) cookies: Vec<(String, String)>,
     /// `Retry-After` in seconds.
     pub(crate) retry_after: Option<Duration>,
+    /// Whether its page goes on to the waiting room by itself.
+    pub(crate) stays: bool,
     /// Whether it is a contract's page or document, which names other ways.
     pub(crate) contract: bool,
     /// Whether it was kept from before and says how old it is.
@@ -49,9 +51,10 @@ impl Answer {
         !self.op.is_empty() || self.status == 401
     }
 
-    /// Whether a front keeps a place in its waiting room for the client.
+    /// Whether a front lets the client wait in its waiting room: it keeps a place, or says that places are given out in a
+    /// moment. The page of either goes on by itself.
     pub(crate) fn is_waiting_room(&self) -> bool {
-        self.status == 503 && self.cookies.iter().any(|(name, _)| name == "guichet-room")
+        self.status == 503 && (self.stays || self.cookies.iter().any(|(name, _)| name == "guichet-room"))
     }
 
     /// Keeps a piece of the body where the front refused by itself: it may say what can be done.
@@ -71,6 +74,8 @@ impl Answer {
             self.cookies.extend(cookie(&text()));
         } else if name.eq_ignore_ascii_case("retry-after") {
             self.retry_after = text().parse().ok().map(Duration::from_secs);
+        } else if name.eq_ignore_ascii_case("refresh") {
+            self.stays = text().contains("/.well-known/guichet/room");
         } else if name.eq_ignore_ascii_case("guichet-contract") {
             self.contract = true;
         } else if name.eq_ignore_ascii_case("age") {

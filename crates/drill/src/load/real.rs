@@ -96,8 +96,8 @@ enum Miss {
 /// How the attempts at a request ended.
 enum Ended {
     With(Outcome),
-    /// It is asked to wait its turn.
-    InRoom,
+    /// It is asked to wait its turn, and to look again after this.
+    InRoom(Duration),
 }
 
 impl Crowd {
@@ -147,7 +147,7 @@ impl Crowd {
             let deadline = intended + shift + self.deadline_of(planned);
             match timeout_at(deadline, self.attempts(planned, deadline, &met_refusal, &got)).await {
                 Ok(Ended::With(outcome)) => break outcome,
-                Ok(Ended::InRoom) => match self.wait_in_room(planned, shift).await {
+                Ok(Ended::InRoom(look)) => match self.wait_in_room(planned, shift, look).await {
                     Some(waited) => shift = waited,
                     None => break Outcome::Refused(503),
                 },
@@ -179,7 +179,7 @@ impl Crowd {
                 }
                 Err(Miss::Refused(answer)) if answer.is_waiting_room() => {
                     saw(Got::Error);
-                    return Ended::InRoom;
+                    return Ended::InRoom(answer.retry_after.unwrap_or(ROOM_LOOK).min(ROOM_LOOK));
                 }
                 Err(Miss::Refused(answer)) => {
                     saw(if answer.contract { Got::Fallback } else { Got::Error });
@@ -203,7 +203,7 @@ impl Crowd {
 
     /// Waits its turn, as the page does by itself; what else this person meant to ask waits with it. By how much later than
     /// planned it now comes; `None`: its turn did not come before the end.
-    async fn wait_in_room(&self, planned: &Planned, known: Duration) -> Option<Duration> {
+    async fn wait_in_room(&self, planned: &Planned, known: Duration, mut look: Duration) -> Option<Duration> {
         let (began, member) = (Instant::now(), self.member(planned.person));
         let mut shift = member.shift.lock().await;
         if *shift > known {
@@ -211,14 +211,15 @@ impl Crowd {
             return Some(*shift);
         }
         while Instant::now() < self.end() && !self.ground.live.is_cancelled() {
+            sleep(look).await;
             let ask = self.own_ask(planned, "/.well-known/guichet/room?to=/".to_owned(), String::new());
             match self.send(planned, "GET", ask).await {
                 Ok(answer) if matches!(answer.status, 200 | 303) => {
                     *shift += Instant::now() - began;
                     return Some(*shift);
                 }
-                Ok(answer) => sleep(answer.retry_after.unwrap_or(ROOM_LOOK).min(ROOM_LOOK)).await,
-                Err(_) => sleep(RECONNECT_AFTER).await,
+                Ok(answer) => look = answer.retry_after.unwrap_or(ROOM_LOOK).min(ROOM_LOOK),
+                Err(_) => look = RECONNECT_AFTER,
             }
         }
         None

@@ -5,11 +5,11 @@ use super::house::{House, curl};
 use super::{WIDTHS, check};
 use std::time::{Duration, Instant};
 
-/// The code in the latest message that tells this amount.
-fn code(house: &House, amount: &str) -> String {
+/// The code in the latest message to the first user's telephone that tells this amount.
+pub(crate) fn code(telephone: &str, amount: &str) -> String {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
-        let answer = curl(&["-s", &format!("{}/messages?to=%2B33600000001", house.telephone)]);
+        let answer = curl(&["-s", &format!("{telephone}/messages?to=%2B33600000001")]);
         let messages: Vec<serde_json::Value> = serde_json::from_slice(&answer.stdout).unwrap_or_default();
         let texts = messages.iter().filter_map(|message| message["text"].as_str());
         if let Some(text) = texts.into_iter().find(|text| text.contains(amount)) {
@@ -20,14 +20,14 @@ fn code(house: &House, amount: &str) -> String {
     }
 }
 
-fn fill(browser: &mut Browser, values: &[(&str, &str)]) {
+pub(crate) fn fill(browser: &mut Browser, values: &[(&str, &str)]) {
     for (name, value) in values {
         let field = format!("document.querySelector('input[name={name}]:not([type=radio])')");
         browser.evaluate(&format!("{field}.value = {}; true", serde_json::json!(value)));
     }
 }
 
-fn text(browser: &mut Browser) -> String {
+pub(crate) fn text(browser: &mut Browser) -> String {
     browser.evaluate("document.querySelector('main').innerText").as_str().unwrap().to_owned()
 }
 
@@ -72,7 +72,7 @@ fn a_transfer_is_made_with_the_code_on_the_telephone() {
     let asked = text(&mut browser);
     assert!(asked.contains("12,50\u{a0}€") && asked.contains("Chloé Martin"), "{asked}");
     check(&mut browser, &house, "bank-confirm", &visit, "fr", 320);
-    let code = code(&house, "12,50 EUR");
+    let code = code(&house.telephone, "12,50 EUR");
     let other = if code == "000000" { "000001" } else { "000000" };
     let visit = browser.submit("input[name=code]", other);
     assert_eq!(visit.status, 403);

@@ -9,11 +9,15 @@ mod contracts;
 mod house;
 mod identity;
 mod notices;
+#[expect(dead_code, reason = "this test needs a part of it")]
+#[path = "../e2e/opened_demo.rs"]
+mod opened_demo;
 mod passes;
 mod till;
 #[expect(dead_code, reason = "this test needs a part of it")]
 #[path = "../e2e/upstream.rs"]
 mod upstream;
+mod walk;
 
 use std::time::Duration;
 

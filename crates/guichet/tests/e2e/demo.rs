@@ -1,16 +1,15 @@
 //! The demo, as somebody meets it who has just cloned the project: started, looked at, ended with Ctrl-C.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use sqlx::Connection as _;
 
-use crate::house::{GUICHET, Process, SERVICES, curl, free_ports, free_range};
+use crate::house::{GUICHET, SERVICES, curl, free_ports, free_range};
+use crate::opened_demo::OpenedDemo;
 use crate::postgres::Postgres;
 
 /// Over both versions of HTTP, by the addresses that the demo told.
@@ -107,42 +106,12 @@ fn the_demo_keeps_its_stores_in_postgresql() {
 
 /// A demo from its start to its end, as it is by itself or with a database.
 fn opens_and_ends(database: Option<&str>) {
-    let [https, http, admin, telephone, cards, till, other_bank, status] = free_ports();
-    let (base, _ports) = free_range();
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("demo");
-    let mut command = Command::new(GUICHET);
-    if let Some(url) = database {
-        command.env("GUICHET_DATABASE", url);
-    }
-    let mut child = command
-        .args(["demo", "--https-port", &https.to_string(), "--http-port", &http.to_string()])
-        .args(["--admin", &format!("127.0.0.1:{admin}"), "--telephone-port", &telephone.to_string()])
-        .args(["--cards-port", &cards.to_string(), "--till-port", &till.to_string()])
-        .args(["--other-bank-port", &other_bank.to_string(), "--status-port", &status.to_string()])
-        .args(["--estate-base-port", &base.to_string(), "--data"])
-        .arg(&data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let out = child.stdout.take().unwrap();
-    let mut demo = Process(child);
-    let (tell, lines) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(out).lines().map_while(Result::ok) {
-            let _ = tell.send(line);
-        }
-    });
-    let until = Instant::now() + Duration::from_secs(60);
-    let mut told = String::new();
-    while !told.contains("Ctrl-C ends all of it") {
-        let left = until.saturating_duration_since(Instant::now());
-        told += &(lines.recv_timeout(left).unwrap_or_else(|_| panic!("it did not open: {told}")) + "\n");
-    }
+    let mut demo = OpenedDemo::open(&dir.path().join("demo"), database);
+    let OpenedDemo { https, http, telephone, cards, till, status, ref data, ref told, .. } = demo;
     assert!(database.is_none_or(|url| !told.contains(url) && told.contains("Its stores are in postgres://")), "{told}");
     assert_eq!(data.join("estate/bank.sqlite3").exists(), database.is_none());
-    every_service_answers(https, &told);
+    every_service_answers(https, told);
     // With the demo's own authority nothing has to be ignored.
     let (ca, resolve) = (data.join("ca.pem"), format!("portal.localhost:{http}:127.0.0.1"));
     let follow = format!("portal.localhost:{https}:127.0.0.1");
@@ -168,13 +137,9 @@ fn opens_and_ends(database: Option<&str>) {
 
     // As the demo says it: a card pays, past the front.
     assert!(told.contains(&format!("guichet estate terminal pay --amount 12.50 --rails 127.0.0.1:{cards}")), "{told}");
-    let rails = format!("127.0.0.1:{cards}");
     for (what, amount) in [("pay", "12.50"), ("withdraw", "40")] {
-        let mut terminal = Command::new(GUICHET);
-        terminal.args(["estate", "terminal", what, "--amount", amount, "--rails", &rails]);
-        let done = terminal.output().unwrap();
-        let receipt = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success() && receipt.contains("EUR, approved"), "{receipt}");
+        let receipt = demo.card(what, amount);
+        assert!(receipt.contains("EUR, approved"), "{receipt}");
     }
 
     let counter = curl(&["-s", "-H", "accept-language: en", &format!("http://127.0.0.1:{till}/")]);
@@ -188,10 +153,9 @@ fn opens_and_ends(database: Option<&str>) {
         "{told} {page}"
     );
 
-    demo.signal(Signal::SIGINT);
-    assert!(demo.wait(Duration::from_secs(30)).success());
-    let all = [https, http, admin, telephone, cards, till, other_bank, status];
-    for port in all.into_iter().chain((1..=9).map(|n| base + n)) {
+    demo.process.signal(Signal::SIGINT);
+    assert!(demo.process.wait(Duration::from_secs(30)).success());
+    for port in demo.ports() {
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "port {port} is still open");
     }
 }

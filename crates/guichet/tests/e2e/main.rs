@@ -8,6 +8,7 @@ mod demo;
 mod house;
 mod mitigations;
 mod notices;
+mod opened_demo;
 mod passes;
 #[path = "../../../estate/tests/support/postgres.rs"]
 #[expect(dead_code, reason = "tests of the estate use the rest")]

@@ -140,7 +140,7 @@ fn room(passes: &Passes, visit: &Visit<'_>) -> Response<Body> {
             }
             visit.frame.room(&stands, &fields.to, visit.over_tls)
         }
-        RoomStanding::Later => visit.frame.room(&stands, &fields.to, visit.over_tls),
+        RoomStanding::Later | RoomStanding::Soon => visit.frame.room(&stands, &fields.to, visit.over_tls),
     }
 }
 

@@ -117,7 +117,9 @@ struct RoomWords {
     turn: &'static str,
     unknown: &'static str,
     later: &'static str,
+    soon: &'static str,
     keep: &'static str,
+    stay: &'static str,
     now: &'static str,
 }
 
@@ -128,6 +130,8 @@ const ROOM_WORDS: [RoomWords; 2] = [
         turn: "It should be your turn in {t}.",
         unknown: "We cannot say yet how long it will take.",
         later: "Many people are waiting from your network. Please come again in half a minute.",
+        soon: "More people have come than the service can take at once. In a moment everybody who is here gets a place, by lot.",
+        stay: "Please stay: this page goes on by itself.",
         keep: "You keep your place: you may close this page and come back. It goes on by itself. Opening it again elsewhere does not make it faster.",
         now: "Look now",
     },
@@ -137,6 +141,8 @@ const ROOM_WORDS: [RoomWords; 2] = [
         turn: "Votre tour devrait venir dans {t}.",
         unknown: "Nous ne pouvons pas encore dire combien de temps cela prendra.",
         later: "Beaucoup de personnes attendent depuis votre réseau. Revenez dans une demi-minute.",
+        soon: "Plus de personnes sont venues que le service ne peut en recevoir à la fois. Dans un instant, chaque personne présente reçoit une place, tirée au sort.",
+        stay: "Restez ici\u{a0}: cette page continue d'elle-même.",
         keep: "Vous gardez votre place\u{a0}: vous pouvez fermer cette page et revenir. Elle continue d'elle-même. L'ouvrir ailleurs n'accélère rien.",
         now: "Regarder maintenant",
     },
@@ -174,6 +180,8 @@ fn seconds(language: Language, seconds: u32) -> String {
 
 /// How long a browser keeps a place.
 const ROOM_COOKIE_S: u64 = 3600;
+/// A room that is about to open has opened after this, or is not needed.
+const SOON: Duration = Duration::from_secs(2);
 
 /// The page goes on by itself, with and without scripts, in every browser; a `meta` would say the same.
 fn go_on(response: &mut Response<Body>, after_s: u32, to: &str) {
@@ -377,15 +385,19 @@ impl Frame<'_> {
                 );
                 (format!("{} {time}", words.ahead.replace("{n}", &ahead.to_string())), place.text.as_str(), *wait)
             }
+            RoomStanding::Soon => (words.soon.to_owned(), "", Some(SOON)),
             RoomStanding::Later | RoomStanding::Enters(_) => (words.later.to_owned(), "", None),
         };
         let again = room_url(to);
         // A glance every so often; more often when it is soon.
-        let look_s = wait.map_or(20, |wait| wait.as_secs().clamp(5, 20)) as u32;
+        let look_s = match stands {
+            RoomStanding::Soon => SOON.as_secs() as u32,
+            _ => wait.map_or(20, |wait| wait.as_secs().clamp(5, 20)) as u32,
+        };
         let mut response = if self.kind == Kind::Problem {
             let (ahead, wait_s) = match stands {
                 RoomStanding::Waits(_, ahead, wait) => (Some(*ahead), wait.map(|wait| wait.as_secs())),
-                RoomStanding::Later | RoomStanding::Enters(_) => (None, None),
+                RoomStanding::Soon | RoomStanding::Later | RoomStanding::Enters(_) => (None, None),
             };
             let reason = Reason::WaitingRoom;
             let document = json!({
@@ -401,7 +413,8 @@ impl Frame<'_> {
             });
             self.answer(StatusCode::SERVICE_UNAVAILABLE, format!("{document}\n"))
         } else {
-            let page = self.waiting_page([words.title, &text, words.keep, words.now], &again);
+            let keep = if *stands == RoomStanding::Soon { words.stay } else { words.keep };
+            let page = self.waiting_page([words.title, &text, keep, words.now], &again);
             let mut response = self.answer(StatusCode::SERVICE_UNAVAILABLE, page);
             go_on(&mut response, look_s, &again);
             response

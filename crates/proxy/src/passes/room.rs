@@ -32,6 +32,8 @@ pub enum Standing {
     Enters(Token),
     /// It waits: how many are before it, how long that will take.
     Waits(RoomPlace, u32, Option<Duration>),
+    /// The room is about to open: there are no places yet.
+    Soon,
     /// Its network has taken more places than its share: it must come again.
     Later,
 }

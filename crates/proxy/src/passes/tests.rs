@@ -144,3 +144,31 @@ fn a_place_is_kept_for_whoever_still_looks_and_the_pass_lives_from_its_entry_on(
     let other = passes.in_room(&asks, &[&text], &reopened, (late_s, now));
     assert!(matches!(other, RoomStanding::Waits(ref place, ..) if place.is_new), "{other:?}");
 }
+
+#[test]
+fn where_a_room_is_about_to_open_the_page_promises_no_place_and_comes_again_soon() {
+    use super::page::Frame;
+    use crate::body::Body;
+    use crate::pages::{Kind, Language};
+
+    let frame = |language, kind| Frame { language, kind, service_name: "Portal", reference: None, head: false };
+    let said = |response: &http::Response<Body>| match response.body() {
+        Body::Full(Some(text)) => String::from_utf8(text.to_vec()).unwrap(),
+        _ => panic!("a page is one piece"),
+    };
+    for (language, stay, keep) in [
+        (Language::English, "this page goes on by itself", "You keep your place"),
+        (Language::French, "cette page continue d'elle-même", "Vous gardez votre place"),
+    ] {
+        let page = frame(language, Kind::Html).room(&RoomStanding::Soon, "/a?b=c", true);
+        assert_eq!(page.status(), 503);
+        assert_eq!(page.headers()["refresh"], format!("2;url={PATH}room?to=/a%3Fb%3Dc"));
+        assert_eq!(page.headers()[http::header::RETRY_AFTER], "2");
+        assert!(!page.headers().contains_key(http::header::SET_COOKIE), "there is no place yet");
+        assert!(said(&page).contains(stay) && !said(&page).contains(keep), "{}", said(&page));
+    }
+    let document = frame(Language::English, Kind::Problem).room(&RoomStanding::Soon, "", true);
+    let document: serde_json::Value = serde_json::from_str(&said(&document)).unwrap();
+    assert_eq!((&document["retry_after_s"], &document["waiting"]["place"]), (&2.into(), &"".into()));
+    assert_eq!(document["waiting"]["wait_s"], serde_json::Value::Null);
+}

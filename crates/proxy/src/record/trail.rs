@@ -204,7 +204,8 @@ impl Trail {
             Reason::WaitingRoom => self.room(),
             // Whoever can earn a way in is better off with that than with a page of other ways.
             _ if reason.fault() == Fault::Load => {
-                self.offer(reason).or_else(|| self.contract_page(reason, &context, status))
+                let staying = self.soon(reason).or_else(|| self.offer(reason));
+                staying.or_else(|| self.contract_page(reason, &context, status))
             }
             _ => self.contract_page(reason, &context, status).or_else(|| self.offer(reason)),
         };
@@ -266,6 +267,25 @@ impl Trail {
         let to = if matches!(self.method, Method::GET | Method::HEAD) { self.target() } else { "" };
         let frame = self.frame(Some(Reference::new(Reason::WaitingRoom, self.id)));
         Some(frame.room(&stands, to, self.over_tls()))
+    }
+
+    /// Strangers who find no room because a crowd gathers are asked to stay: in a moment they get places. A calculation
+    /// would only make all of them equal again, and a waste of their time.
+    fn soon(&self, reason: Reason) -> Option<Response<Body>> {
+        let (class, account) = (self.class.as_ref()?, self.account?);
+        let full = matches!(
+            reason,
+            Reason::BelowThreshold | Reason::FairShare | Reason::Overload | Reason::Displaced | Reason::QueueTimeout
+        );
+        let stranger = matches!(account.standing, Standing::Newcomer | Standing::Anonymous);
+        let posture = self.setup.shared.admission.posture.load();
+        let soon = posture.services.get(class.service_position).is_some_and(|rules| rules.room_soon);
+        if !full || !stranger || !soon || !class.service.passes {
+            return None;
+        }
+        let to = if matches!(self.method, Method::GET | Method::HEAD) { self.target() } else { "" };
+        let frame = self.frame(Some(Reference::new(reason, self.id)));
+        Some(frame.room(&RoomStanding::Soon, to, self.over_tls()))
     }
 
     fn holder<'a>(&'a self, class: &'a Class) -> Holder<'a> {

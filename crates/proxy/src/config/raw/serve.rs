@@ -344,7 +344,7 @@ pub(in crate::config) struct Queue {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { length: 128, wait_ms: 1500 }
+        Self { length: 256, wait_ms: 1500 }
     }
 }
 
