@@ -123,7 +123,7 @@ impl Lanes {
             return Offer::Admit(self.take(ask.criticality));
         }
         let len_max = (rules.queue_len as usize).min(QUEUE_PER_SERVICE_MAX);
-        if len_max == 0 || ask.deadline <= now || !self.queue.has_hope(ask, &Flow::of(rules, now)) {
+        if len_max == 0 || ask.deadline <= now || !self.queue.has_hope(ask, &Flow { now, rules }) {
             return Offer::Refuse(Reason::Overload);
         }
         while self.queue.len() >= len_max {
@@ -157,7 +157,7 @@ impl Lanes {
     /// limit allows. To be called every few milliseconds while anyone waits.
     pub fn sweep(&mut self, now: Moment, rules: &Rules, out: &mut Woken) {
         let under = |ask: &Ask| (!ask.by_share && !passes(ask, rules)).then(|| rules.refusal(ask.standing));
-        for (ticket, reason) in self.queue.hopeless(&Flow::of(rules, now), Reason::QueueTimeout, under) {
+        for (ticket, reason) in self.queue.hopeless(&Flow { now, rules }, under) {
             self.drop_waiting(ticket, reason, out);
         }
         self.pump(now, rules, out);
@@ -171,7 +171,7 @@ impl Lanes {
     /// Lets in the first of those waiting while a slot is free for it. Criticality leads, and a lane that is barred to
     /// the first is barred to all behind it, so only the first needs looking at.
     fn pump(&mut self, now: Moment, rules: &Rules, out: &mut Woken) {
-        let flow = Flow::of(rules, now);
+        let flow = Flow { now, rules };
         while let Some((ticket, ask)) = self.queue.first(&flow) {
             if ask.deadline < now {
                 self.drop_waiting(ticket, Reason::QueueTimeout, out);

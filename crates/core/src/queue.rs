@@ -11,37 +11,34 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::demand::NEWCOMER_HANDICAP;
-use crate::{Ask, Criticality, Moment, Priority, Rules, Standing, Ticket};
+use crate::{Ask, Criticality, Moment, Priority, Reason, Rules, Standing, Ticket};
 
 /// One slot of so many goes by turn, while anyone is owed one. In the simulator's `ramp` (three seeds, 40 nodes) the regulars
 /// get 97.0 % at the onset without turns, 97.0 with one in 16, 96.6 with one in 8, 95.7 with one in 4, and newcomers 63, 68,
 /// 68 and 65 %; from the first mitigation on there is no difference.
 pub(crate) const TURN_EVERY: usize = 8;
 
-/// How the queue moves now.
+/// How the queue moves now: by the rules of its service.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Flow {
+pub(crate) struct Flow<'a> {
     pub(crate) now: Moment,
-    /// Requests a second that get in, as measured; 0: not known.
-    pub(crate) capacity_per_s: f32,
-    /// Whether slots go by turn too: not while attackers are about, who would get them.
-    pub(crate) turns: bool,
+    pub(crate) rules: &'a Rules,
 }
 
-impl Flow {
-    /// By the rules of the service.
-    pub(crate) fn of(rules: &Rules, now: Moment) -> Self {
-        // What a crowd has in common tells of no attacker.
-        let attacked = rules.mitigations.iter().any(|mitigation| mitigation.tells_who);
-        Self { now, capacity_per_s: rules.capacity_per_s, turns: !attacked }
+impl Flow<'_> {
+    /// Whether slots go by turn too: not while attackers are about, who would get them. What a crowd has in common tells
+    /// of none. Looked at only where it matters: it goes through the mitigations.
+    fn has_turns(&self) -> bool {
+        !self.rules.mitigations.iter().any(|mitigation| mitigation.tells_who)
     }
 
     /// How long `ahead` requests take to get in; nothing if the capacity is not known.
     fn wait_behind(&self, ahead: usize) -> Duration {
-        if self.capacity_per_s <= 0.0 {
+        let capacity_per_s = self.rules.capacity_per_s;
+        if capacity_per_s <= 0.0 {
             return Duration::ZERO;
         }
-        Duration::from_secs_f32((ahead as f32 / self.capacity_per_s).min(3600.0))
+        Duration::from_secs_f32((ahead as f32 / capacity_per_s).min(3600.0))
     }
 
     /// Whether a request that still has to wait so long starts in time.
@@ -76,7 +73,7 @@ impl Queue {
     pub(crate) fn insert(&mut self, ask: &Ask, now: Moment) -> Ticket {
         let seq = self.next;
         self.next += 1;
-        let turn_from = may_have_a_turn(ask).then(|| now.after(ask.deadline.since(now) / 2));
+        let turn_from = may_have_a_turn(ask).then(|| now.after(until_turn(ask, now)));
         if turn_from.is_some() {
             self.turns.insert((ask.criticality, seq));
         }
@@ -100,7 +97,7 @@ impl Queue {
     }
 
     /// Who gets the next slot. Only those of the best one's criticality can have a turn: nothing overtakes criticality.
-    pub(crate) fn first(&self, flow: &Flow) -> Option<(Ticket, Ask)> {
+    pub(crate) fn first(&self, flow: &Flow<'_>) -> Option<(Ticket, Ask)> {
         let (&(_, seq), best) = self.by_priority.first_key_value()?;
         let by_turn = || {
             let &(criticality, seq) = self.turns.range((best.ask.criticality, 0)..).next()?;
@@ -108,7 +105,7 @@ impl Queue {
             let due = criticality == best.ask.criticality && waiting.turn_from.is_some_and(|from| from <= flow.now);
             due.then_some((Ticket(seq), waiting.ask))
         };
-        let owed = flow.turns && self.since_turn + 1 >= TURN_EVERY;
+        let owed = self.since_turn + 1 >= TURN_EVERY && flow.has_turns();
         owed.then(by_turn).flatten().or(Some((Ticket(seq), best.ask)))
     }
 
@@ -121,28 +118,26 @@ impl Queue {
     }
 
     /// Whether a request that comes now would start before its deadline.
-    pub(crate) fn has_hope(&self, ask: &Ask, flow: &Flow) -> bool {
+    pub(crate) fn has_hope(&self, ask: &Ask, flow: &Flow<'_>) -> bool {
         let ahead = self.by_priority.range(..=(Reverse(ask.priority), u64::MAX)).count();
         if flow.in_time(ask, flow.wait_behind(ahead)) {
             return true;
         }
-        if !flow.turns || !may_have_a_turn(ask) {
+        if !may_have_a_turn(ask) || !flow.has_turns() {
             return false;
         }
         let above = self.by_priority.values().take_while(|waiting| waiting.ask.criticality > ask.criticality).count();
         let turns = self.turns.range((ask.criticality, 0)..=(ask.criticality, u64::MAX)).count();
-        let until_turn = ask.deadline.since(flow.now) / 2;
-        flow.in_time(ask, until_turn + flow.wait_behind(above + turns * TURN_EVERY))
+        flow.in_time(ask, until_turn(ask, flow.now) + flow.wait_behind(above + turns * TURN_EVERY))
     }
 
     /// Those whom `out_of_place` gives a reason against, and those who can't start before their deadlines.
-    pub(crate) fn hopeless<R: Copy>(
+    pub(crate) fn hopeless(
         &self,
-        flow: &Flow,
-        late: R,
-        out_of_place: impl Fn(&Ask) -> Option<R>,
-    ) -> Vec<(Ticket, R)> {
-        let turns: Vec<_> = self.turns.iter().copied().collect();
+        flow: &Flow<'_>,
+        out_of_place: impl Fn(&Ask) -> Option<Reason>,
+    ) -> Vec<(Ticket, Reason)> {
+        let turns: Vec<_> = if flow.has_turns() { self.turns.iter().copied().collect() } else { Vec::new() };
         let place = |at: (Criticality, u64)| {
             turns.partition_point(|turn| *turn < at) - turns.partition_point(|turn| *turn < (at.0, 0))
         };
@@ -153,19 +148,19 @@ impl Queue {
             if ask.criticality != criticality {
                 (above, criticality) = (ahead, ask.criticality);
             }
-            let in_turn = || {
-                let from = waiting.turn_from.filter(|_| flow.turns)?;
+            let in_turn = |from: Moment| {
                 let ahead = above + place((criticality, seq)) * TURN_EVERY;
-                Some(flow.in_time(ask, from.since(flow.now) + flow.wait_behind(ahead)))
+                flow.in_time(ask, from.since(flow.now) + flow.wait_behind(ahead))
             };
+            let turn_from = waiting.turn_from.filter(|_| !turns.is_empty());
             if let Some(reason) = out_of_place(ask) {
                 found.push((Ticket(seq), reason));
             } else if ask.deadline > flow.now
-                && (flow.in_time(ask, flow.wait_behind(ahead)) || in_turn().unwrap_or_default())
+                && (flow.in_time(ask, flow.wait_behind(ahead)) || turn_from.is_some_and(in_turn))
             {
                 ahead += 1;
             } else {
-                found.push((Ticket(seq), late));
+                found.push((Ticket(seq), Reason::QueueTimeout));
             }
         }
         found
@@ -176,4 +171,9 @@ impl Queue {
 /// than five a second, of mean cost: a person who searches, where searching is costly.
 fn may_have_a_turn(ask: &Ask) -> bool {
     ask.standing != Standing::Suspect && ask.pace_bucket <= NEWCOMER_HANDICAP
+}
+
+/// After how long of waiting from now a request may go by turn: half of its time.
+fn until_turn(ask: &Ask, now: Moment) -> Duration {
+    ask.deadline.since(now) / 2
 }

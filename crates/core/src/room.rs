@@ -2,9 +2,9 @@
 //!
 //! It opens by itself, and nobody is refused for being many. Whoever comes gets a place: a point on a line of virtual
 //! time. Those who come within the first seconds are shuffled over what is left of them, since at the opening nobody was
-//! first; later ones stand where they came. The front of the line moves on as fast as the service has room for more people. The core
-//! knows only how many places were given out for each second of the line, never to whom: memory does not grow with
-//! those who wait.
+//! first; later ones stand where they came. The front of the line moves on as fast as the service has room for more
+//! people. The core knows only how many places were given out for each second of the line, never to whom: memory does
+//! not grow with those who wait.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -39,7 +39,7 @@ impl RoomRules {
     }
 
     /// The place of somebody who comes now. `lot`: drawn from who it is (0 to 65,535), so that whoever opens many tabs
-    /// draws the same one.
+    /// draws no better one.
     #[must_use]
     pub fn place(&self, now: Moment, lot: u16) -> Place {
         let since_ms = now.since(self.opened).as_millis() as u64;

@@ -255,7 +255,7 @@ impl ServiceBrain {
             mitigations: std::sync::Arc::<[InForce]>::from([]),
             samples_per_tick: 0,
             room: self.room.rules(),
-            room_soon: self.config.waiting_room && self.room.is_soon(),
+            room_soon: self.room.is_soon(),
         }
     }
 }

@@ -92,6 +92,10 @@ fn those_of_the_opening_are_shuffled_and_later_ones_come_in_their_order() {
     assert_eq!(room.place(early, 0), 1, "nobody enters on arrival");
     assert!(room.place(early, 65_535) < ROOM_SHUFFLE_S * 1000);
     assert_eq!(room.place(early, 500), room.place(at(4_000), 500), "many tabs draw the same lot");
+    let moved = RoomRules { front: 2_000, ..room.clone() };
+    for lot in [0, 500, 32_768, 65_535] {
+        assert!(moved.place(at(5_000), lot) >= room.place(early, lot), "a later tab stands no better");
+    }
     let late = at(2_000 + ROOM_SHUFFLE_S * 1000 + 300);
     assert_eq!(room.place(late, 0), ROOM_SHUFFLE_S * 1000 + 300);
     assert_eq!(room.place(late, 65_535), room.place(late, 0));

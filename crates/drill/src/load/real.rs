@@ -179,7 +179,7 @@ impl Crowd {
                 }
                 Err(Miss::Refused(answer)) if answer.is_waiting_room() => {
                     saw(Got::Error);
-                    return Ended::InRoom(answer.retry_after.unwrap_or(ROOM_LOOK).min(ROOM_LOOK));
+                    return Ended::InRoom(look_again(&answer));
                 }
                 Err(Miss::Refused(answer)) => {
                     saw(if answer.contract { Got::Fallback } else { Got::Error });
@@ -218,7 +218,7 @@ impl Crowd {
                     *shift += Instant::now() - began;
                     return Some(*shift);
                 }
-                Ok(answer) => look = answer.retry_after.unwrap_or(ROOM_LOOK).min(ROOM_LOOK),
+                Ok(answer) => look = look_again(&answer),
                 Err(_) => look = RECONNECT_AFTER,
             }
         }
@@ -339,6 +339,11 @@ impl Crowd {
         });
         Ok(Route { source: person.source, target, tls, receive_buffer: None })
     }
+}
+
+/// When somebody in a waiting room looks again.
+fn look_again(answer: &Answer) -> Duration {
+    answer.retry_after.unwrap_or(ROOM_LOOK).min(ROOM_LOOK)
 }
 
 impl Member {

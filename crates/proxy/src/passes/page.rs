@@ -181,7 +181,9 @@ fn seconds(language: Language, seconds: u32) -> String {
 /// How long a browser keeps a place.
 const ROOM_COOKIE_S: u64 = 3600;
 /// A room that is about to open has opened after this, or is not needed.
-const SOON: Duration = Duration::from_secs(2);
+const SOON_S: u64 = 2;
+/// Between two looks of a page whose turn is far off.
+const LOOK_S: u64 = 20;
 
 /// The page goes on by itself, with and without scripts, in every browser; a `meta` would say the same.
 fn go_on(response: &mut Response<Body>, after_s: u32, to: &str) {
@@ -377,23 +379,22 @@ impl Frame<'_> {
     /// that a closed page does not lose it.
     pub(crate) fn room(&self, stands: &RoomStanding, to: &str, over_tls: bool) -> Response<Body> {
         let words = &ROOM_WORDS[self.language as usize];
-        let (text, place, wait) = match stands {
+        // A glance every so often; more often when it is soon.
+        let (text, keep, place, look_s) = match stands {
             RoomStanding::Waits(place, ahead, wait) => {
                 let time = wait.map_or_else(
                     || words.unknown.to_owned(),
                     |wait| words.turn.replace("{t}", &about(self.language, wait)),
                 );
-                (format!("{} {time}", words.ahead.replace("{n}", &ahead.to_string())), place.text.as_str(), *wait)
+                let text = format!("{} {time}", words.ahead.replace("{n}", &ahead.to_string()));
+                let look_s = wait.map_or(LOOK_S, |wait| wait.as_secs().clamp(5, LOOK_S));
+                (text, words.keep, place.text.as_str(), look_s)
             }
-            RoomStanding::Soon => (words.soon.to_owned(), "", Some(SOON)),
-            RoomStanding::Later | RoomStanding::Enters(_) => (words.later.to_owned(), "", None),
+            RoomStanding::Soon => (words.soon.to_owned(), words.stay, "", SOON_S),
+            RoomStanding::Later | RoomStanding::Enters(_) => (words.later.to_owned(), words.keep, "", LOOK_S),
         };
+        let look_s = look_s as u32;
         let again = room_url(to);
-        // A glance every so often; more often when it is soon.
-        let look_s = match stands {
-            RoomStanding::Soon => SOON.as_secs() as u32,
-            _ => wait.map_or(20, |wait| wait.as_secs().clamp(5, 20)) as u32,
-        };
         let mut response = if self.kind == Kind::Problem {
             let (ahead, wait_s) = match stands {
                 RoomStanding::Waits(_, ahead, wait) => (Some(*ahead), wait.map(|wait| wait.as_secs())),
@@ -413,7 +414,6 @@ impl Frame<'_> {
             });
             self.answer(StatusCode::SERVICE_UNAVAILABLE, format!("{document}\n"))
         } else {
-            let keep = if *stands == RoomStanding::Soon { words.stay } else { words.keep };
             let page = self.waiting_page([words.title, &text, keep, words.now], &again);
             let mut response = self.answer(StatusCode::SERVICE_UNAVAILABLE, page);
             go_on(&mut response, look_s, &again);

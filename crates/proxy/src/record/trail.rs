@@ -264,9 +264,8 @@ impl Trail {
         {
             self.setup.admission.note_place(class.service_position, place.place);
         }
-        let to = if matches!(self.method, Method::GET | Method::HEAD) { self.target() } else { "" };
         let frame = self.frame(Some(Reference::new(Reason::WaitingRoom, self.id)));
-        Some(frame.room(&stands, to, self.over_tls()))
+        Some(frame.room(&stands, self.way_back(), self.over_tls()))
     }
 
     /// Strangers who find no room because a crowd gathers are asked to stay: in a moment they get places. A calculation
@@ -283,9 +282,8 @@ impl Trail {
         if !full || !stranger || !soon || !class.service.passes {
             return None;
         }
-        let to = if matches!(self.method, Method::GET | Method::HEAD) { self.target() } else { "" };
         let frame = self.frame(Some(Reference::new(reason, self.id)));
-        Some(frame.room(&RoomStanding::Soon, to, self.over_tls()))
+        Some(frame.room(&RoomStanding::Soon, self.way_back(), self.over_tls()))
     }
 
     fn holder<'a>(&'a self, class: &'a Class) -> Holder<'a> {
@@ -300,6 +298,11 @@ impl Trail {
         self.uri.path_and_query().map_or("/", |target| target.as_str())
     }
 
+    /// Where one goes on once one is let in; nowhere for a form that was sent, which is lost: the page says so.
+    fn way_back(&self) -> &str {
+        if matches!(self.method, Method::GET | Method::HEAD) { self.target() } else { "" }
+    }
+
     /// Ways to earn a pass, where the reason and the service allow it and nothing better is known of who asks.
     fn offer(&self, reason: Reason) -> Option<Response<Body>> {
         let (class, account) = (self.class.as_ref()?, self.account?);
@@ -309,9 +312,7 @@ impl Trail {
             return None;
         }
         let holder = self.holder(class);
-        // A form that was sent is lost; the page says so.
-        let again = matches!(self.method, Method::GET | Method::HEAD);
-        let to = if again { self.target() } else { "" };
+        let to = self.way_back();
         let offer = if reason == Reason::Mitigated {
             self.setup.passes.offer_code(to.to_owned())
         } else {
